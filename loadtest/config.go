@@ -1,0 +1,66 @@
+package loadtest
+
+import (
+	"context"
+	"time"
+)
+
+// Config says what load to apply. The zero value is one operation over one
+// session. Of Ops, Duration and Continue, the first to be reached ends the run.
+type Config struct {
+	// Sessions is how many sessions are open at once, at the most and, while
+	// OpsPerSession is 0, throughout. 0 means 1.
+	Sessions int
+	// OpsPerSession is how many operations a session performs before it is
+	// closed and replaced. 0 means no limit: the sessions are all opened before
+	// the measured part begins. 1 makes every operation pay for its own session.
+	// With any limit sessions are opened within the measured part.
+	OpsPerSession int64
+
+	// Ops is how many operations to start. 0 means no limit, or 1 if Duration
+	// and Continue are not set either.
+	Ops int64
+	// Duration is for how long operations are started, from the first one's
+	// start. 0 means no limit.
+	Duration time.Duration
+	// Continue is asked before each operation, a few operations ahead, and ends
+	// the run by returning false. Each true is answered by one operation. It is
+	// called on Run's goroutine only: b.Loop fits. nil means always true.
+	Continue func() bool
+
+	// Pacer makes the run an open loop: operation n starts at Pacer.At(n) and
+	// not when an earlier one has ended. nil is a closed loop: each session
+	// starts an operation as soon as the one before it has ended.
+	Pacer Pacer
+	// Warmup is how many operations are performed first, in a closed loop, and
+	// not counted. 0 means none.
+	Warmup int64
+	// OpTimeout bounds one operation, the opening of its session included, and
+	// the time Run takes to end after ctx was cancelled. 0 means one minute.
+	OpTimeout time.Duration
+	// MaxFailed ends the run with ErrTooManyFailed when more operations than
+	// this have failed or are in doubt. 0 means no limit. Without a limit, the
+	// run still ends when no session could be opened for OpTimeout.
+	MaxFailed int64
+
+	// Meter measures what the server uses in the measured part. nil means none.
+	Meter Meter
+}
+
+// A Meter measures what the system under load uses.
+type Meter interface {
+	// Begin is called right before the first measured operation, and the
+	// function it returns, once, right after the last. Either may be called
+	// from any goroutine. An error ends the run (Begin) or becomes one of
+	// Result.Warnings (end).
+	Begin(ctx context.Context) (end func(context.Context) (Usage, error), err error)
+}
+
+// Usage is what a Meter measured between its begin and its end.
+type Usage struct {
+	CPU     time.Duration // user and system time of the server, all threads
+	PeakRSS int64         // largest resident memory in bytes; 0 if unknown
+	// Warnings are reasons to doubt the figures: the server was throttled,
+	// restarted, killed.
+	Warnings []error
+}

@@ -1,0 +1,143 @@
+package loadtest
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/emersion/go-sasl"
+)
+
+// Security is how a session is protected.
+type Security uint8
+
+const (
+	// STARTTLS requires the server to offer STARTTLS (RFC 3207) and to have a
+	// certificate that verifies. It is the default.
+	STARTTLS Security = iota
+	// STARTTLSIfOffered goes on in plaintext with a server that does not offer
+	// STARTTLS. One that offers it must have a certificate that verifies.
+	STARTTLSIfOffered
+	// ImplicitTLS begins with the TLS handshake (RFC 8314 §3.3, port 465).
+	ImplicitTLS
+	// Plaintext never uses TLS, whatever the server offers.
+	Plaintext
+)
+
+// Exchange is how commands and replies take turns in a mail transaction.
+type Exchange uint8
+
+const (
+	// Lockstep waits for each reply before it sends the next command, as
+	// smtp-source does: 4 round trips for a message with one recipient.
+	Lockstep Exchange = iota
+	// Pipelined sends MAIL, RCPT ... and DATA in one write (RFC 2920): 2 round
+	// trips. With Depth 2 the end of data and the next message's MAIL, RCPT ...
+	// and DATA share a write: 1 round trip.
+	Pipelined
+	// Chunked sends MAIL, RCPT ..., BDAT LAST and the message in one write
+	// (RFC 3030 and RFC 2920): 1 round trip, and with Depth n, 1/n.
+	Chunked
+)
+
+// SMTP opens sessions with an SMTP (RFC 5321) or LMTP (RFC 2033) server. Its
+// zero value needs Addr. Fields must not change while a run uses it. An SMTP
+// must not be copied.
+type SMTP struct {
+	// Addr is the server: "host:port", "[::1]:port" or "unix:/path". A name is
+	// looked up once for each session.
+	Addr string
+	// Network is "tcp" (also for ""), "tcp4" or "tcp6". It is ignored for a
+	// unix socket.
+	Network string
+	// LMTP makes it LMTP: LHLO, and a reply for each accepted recipient.
+	LMTP bool
+
+	// Security is how sessions are protected. The zero value is STARTTLS.
+	Security Security
+	// TLSConfig is for STARTTLS and ImplicitTLS. nil means the system's roots;
+	// an empty ServerName is set to the host in Addr. It is cloned.
+	TLSConfig *tls.Config
+	// ResumeTLS makes sessions resume earlier TLS sessions where the server
+	// allows it. Otherwise every handshake is a full one.
+	ResumeTLS bool
+
+	// Hello is the domain or address literal of EHLO, HELO or LHLO. "" means
+	// "localhost".
+	Hello string
+	// Auth returns the SASL client of a new session. nil means no AUTH.
+	Auth func() sasl.Client
+
+	// Exchange is how commands and replies take turns. Pipelined and Chunked
+	// fail if the server does not offer PIPELINING, and CHUNKING.
+	Exchange Exchange
+	// Depth is how many mail transactions a session has in flight. 0 means 1.
+	// At most 1 with Lockstep, 2 with Pipelined, 128 with Chunked.
+	Depth int
+
+	// Message returns the message of operation n. It is called from many
+	// goroutines. A *Message may be returned again and again, and should be: it
+	// is prepared for the wire once. nil means a short text from and to
+	// loadtest@localhost.
+	Message func(n int64) *Message
+
+	// Timeouts bound each phase.
+	Timeouts Timeouts
+	// MaxConnects is how many connects may be under way at once. 0 means 1: a
+	// burst of SYNs makes the server's kernel drop some, and their
+	// retransmission spoils the benchmark. Negative means no limit. Greetings
+	// and handshakes of different sessions overlap in any case.
+	MaxConnects int
+	// LocalAddr is the address to connect from, such as "127.0.0.2". "" lets
+	// the kernel choose.
+	LocalAddr string
+	// AllowPublic allows an address that is not loopback, private (RFC 1918,
+	// RFC 4193) or link-local. It is checked for the address that is dialled.
+	AllowPublic bool
+	// ResetOnClose closes connections with a RST (SO_LINGER 0), after QUIT was
+	// answered, so that no local port waits in TIME_WAIT. smtp-source does so
+	// always.
+	ResetOnClose bool
+	// DelayedACK leaves TCP_QUICKACK alone. Otherwise it is set once after
+	// STARTTLS, on Linux: a Postfix that sends its session ticket and then the
+	// EHLO reply is held by Nagle's algorithm until our ACK, some 40 ms.
+	DelayedACK bool
+	// NetDial replaces net.Dialer: for proxies and tests. AllowPublic is
+	// checked on the RemoteAddr of what it returns. nil means none.
+	NetDial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	once     sync.Once
+	connects chan struct{} // holds a token for each connect under way
+}
+
+// Timeouts bound the phases of a session, each from its command to its reply.
+// They are accurate to about an eighth, never early. RFC 5321 §4.5.3.2 asks
+// real mail clients for minutes. 0 means the default given.
+type Timeouts struct {
+	Connect  time.Duration // 10 s
+	Greeting time.Duration // 30 s
+	TLS      time.Duration // the handshake: 30 s
+	Command  time.Duration // EHLO, AUTH, MAIL, RCPT, DATA, RSET: 30 s
+	Message  time.Duration // from the first octet of mail data to the reply: 60 s
+	Quit     time.Duration // 1 s
+}
+
+// The phases that SMTP times. A phase begins with its command's write, or with
+// the reply before it if that came later, as it does when pipelining.
+var (
+	PhaseConnect  = NewPhase("connect")
+	PhaseGreeting = NewPhase("greeting")
+	PhaseEHLO     = NewPhase("ehlo")     // EHLO, HELO or LHLO; twice with STARTTLS
+	PhaseSTARTTLS = NewPhase("starttls") // command, reply and handshake; the handshake alone for ImplicitTLS
+	PhaseAuth     = NewPhase("auth")
+	PhaseMail     = NewPhase("mail")
+	PhaseRcpt     = NewPhase("rcpt")
+	PhaseData     = NewPhase("data")
+	PhaseMessage  = NewPhase("message") // the mail data, to its last reply; BDAT included
+	PhaseQuit     = NewPhase("quit")
+)
+
+// Dial: the client author's.
+func (d *SMTP) Dial(ctx context.Context) (Session, error) { panic("todo") }
