@@ -12,7 +12,12 @@ import (
 // goroutines at once.
 type Dialer interface {
 	// Dial connects and completes every handshake, so that the session's first
-	// operation costs no more than its second. The session outlives ctx.
+	// operation costs no more than its second. The session outlives ctx, which
+	// ends when Dial has returned.
+	//
+	// ctx ends when the run is cancelled or the operation that the session is
+	// for has had its time; an error that matches ErrThrottled or ErrRefused
+	// counts that operation as refused, any other as failed.
 	Dial(ctx context.Context) (Session, error)
 }
 
@@ -25,8 +30,9 @@ type Session interface {
 	// and dials a new one. The errors that Do may return, and how they are
 	// counted, are listed at [Result].
 	//
-	// ctx ends when op has had its time (Config.OpTimeout) or the run is
-	// aborted. It is the same one for all operations of a session.
+	// ctx ends when op has had its time (its cause is ErrOpTimeout) or the run
+	// is aborted (ErrAborted); Do must return then. It is the same one for all
+	// operations of a session.
 	Do(ctx context.Context, op *Op) error
 	// Close ends the session, politely where the protocol has a way to (QUIT),
 	// and releases its resources in any case. It does not block for longer than

@@ -42,12 +42,24 @@ const (
 	Chunked
 )
 
-// SMTP opens sessions with an SMTP (RFC 5321) or LMTP (RFC 2033) server. Its
-// zero value needs Addr. Fields must not change while a run uses it. An SMTP
-// must not be copied.
+// SMTP opens sessions with an SMTP (RFC 5321) or LMTP (RFC 2033) server: it is
+// the [Dialer] for mail. Its zero value needs Addr. Fields must not change once
+// it was used. An SMTP is safe for concurrent use and must not be copied.
+//
+// Errors of Dial and of the sessions are of type [*SMTPError], but for those
+// that say that a field or a [Message] is wrong.
+//
+// What the server answered decides how a mail transaction counts: any 4xx or
+// 5xx is a refusal (ErrRefused) and leaves the session in use; 421, in whatever
+// place, is ErrThrottled and ends it. A transaction with several recipients is
+// accepted if its data was accepted for at least one of them. One whose last
+// octet of mail data was written when the session was lost, or timed out, is in
+// doubt (ErrInDoubt), as is one of LMTP that lacks some of its final replies;
+// before that octet it has failed.
 type SMTP struct {
-	// Addr is the server: "host:port", "[::1]:port" or "unix:/path". A name is
-	// looked up once for each session.
+	// Addr is the server: "host:port", "[::1]:port" or "unix:/path".
+	// smtp-source's "inet:host:port" is understood too. A name is looked up for
+	// each session, and its addresses are tried in turn.
 	Addr string
 	// Network is "tcp" (also for ""), "tcp4" or "tcp6". It is ignored for a
 	// unix socket.
@@ -58,7 +70,8 @@ type SMTP struct {
 	// Security is how sessions are protected. The zero value is STARTTLS.
 	Security Security
 	// TLSConfig is for STARTTLS and ImplicitTLS. nil means the system's roots;
-	// an empty ServerName is set to the host in Addr. It is cloned.
+	// an empty ServerName is set to the host in Addr, to "localhost" for a unix
+	// socket. It is cloned. Its ClientSessionCache is used with ResumeTLS only.
 	TLSConfig *tls.Config
 	// ResumeTLS makes sessions resume earlier TLS sessions where the server
 	// allows it. Otherwise every handshake is a full one.
@@ -70,8 +83,9 @@ type SMTP struct {
 	// Auth returns the SASL client of a new session. nil means no AUTH.
 	Auth func() sasl.Client
 
-	// Exchange is how commands and replies take turns. Pipelined and Chunked
-	// fail if the server does not offer PIPELINING, and CHUNKING.
+	// Exchange is how commands and replies take turns. Pipelined fails if the
+	// server does not offer PIPELINING, Chunked if it does not offer PIPELINING
+	// and CHUNKING.
 	Exchange Exchange
 	// Depth is how many mail transactions a session has in flight. 0 means 1.
 	// At most 1 with Lockstep, 2 with Pipelined, 128 with Chunked.
@@ -105,11 +119,12 @@ type SMTP struct {
 	// EHLO reply is held by Nagle's algorithm until our ACK, some 40 ms.
 	DelayedACK bool
 	// NetDial replaces net.Dialer: for proxies and tests. AllowPublic is
-	// checked on the RemoteAddr of what it returns. nil means none.
+	// checked on the RemoteAddr of what it returns, if that is an IP address.
+	// nil means none.
 	NetDial func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	once     sync.Once
-	connects chan struct{} // holds a token for each connect under way
+	once  sync.Once
+	setup setup // what once derives from the fields
 }
 
 // Timeouts bound the phases of a session, each from its command to its reply.
@@ -138,6 +153,3 @@ var (
 	PhaseMessage  = NewPhase("message") // the mail data, to its last reply; BDAT included
 	PhaseQuit     = NewPhase("quit")
 )
-
-// Dial: the client author's.
-func (d *SMTP) Dial(ctx context.Context) (Session, error) { panic("todo") }

@@ -98,23 +98,15 @@ func (d *DotReader) Reset() { *d = DotReader{} }
 func (d *DotReader) Append(dst, src []byte) (out []byte, n int) {
 	before := len(dst)
 	for n < len(src) && d.state != dataDone {
-		if d.state == inLine {
-			// The fast path: everything up to the next CR is data.
-			i := bytes.IndexByte(src[n:], '\r')
-			if i < 0 {
-				dst = append(dst, src[n:]...)
-				n = len(src)
-				break
-			}
-			dst = append(dst, src[n:n+i+1]...)
-			n += i + 1
-			d.state = cr
+		if k := d.run(src[n:]); k > 0 {
+			dst = append(dst, src[n:n+k]...)
+			n += k
 			continue
 		}
 		c := src[n]
 		n++
-		emit, lost := d.step(c)
-		if lost {
+		emit, held := d.step(c)
+		if held {
 			dst = append(dst, '\r')
 		}
 		if emit {
@@ -128,20 +120,14 @@ func (d *DotReader) Append(dst, src []byte) (out []byte, n int) {
 // Discard does what Append does and keeps nothing.
 func (d *DotReader) Discard(src []byte) (n int) {
 	for n < len(src) && d.state != dataDone {
-		if d.state == inLine {
-			i := bytes.IndexByte(src[n:], '\r')
-			if i < 0 {
-				d.size += int64(len(src) - n)
-				return len(src)
-			}
-			d.size += int64(i + 1)
-			n += i + 1
-			d.state = cr
+		if k := d.run(src[n:]); k > 0 {
+			d.size += int64(k)
+			n += k
 			continue
 		}
-		emit, lost := d.step(src[n])
+		emit, held := d.step(src[n])
 		n++
-		if lost {
+		if held {
 			d.size++
 		}
 		if emit {
@@ -151,9 +137,33 @@ func (d *DotReader) Discard(src []byte) (n int) {
 	return n
 }
 
-// step takes one octet outside the fast path. emit says that it is data; lost,
+// run is the fast path: it returns how many octets at the beginning of src are
+// data as they stand, up to the next dot that begins a line, and moves the state
+// over them. 0 means that step has to look at the next octet. src is not empty.
+func (d *DotReader) run(src []byte) int {
+	if d.state != inLine && (d.state != lineStart || src[0] == '.') {
+		return 0
+	}
+	// One search over all lines, as a search in each costs more than the line
+	// where lines are short.
+	if i := bytes.Index(src, crlfDot); i >= 0 {
+		d.state = lineStart
+		return i + len(crlf)
+	}
+	switch {
+	case src[len(src)-1] == '\r':
+		d.state = cr
+	case len(src) >= 2 && src[len(src)-1] == '\n' && src[len(src)-2] == '\r':
+		d.state = lineStart
+	default:
+		d.state = inLine
+	}
+	return len(src)
+}
+
+// step takes one octet outside the fast path. emit says that it is data; held,
 // that a CR held back before it is data too.
-func (d *DotReader) step(c byte) (emit, lost bool) {
+func (d *DotReader) step(c byte) (emit, held bool) {
 	switch d.state {
 	case lineStart:
 		if c == '.' {

@@ -3,6 +3,7 @@ package smtpwire
 import (
 	"bytes"
 	"errors"
+	"net/netip"
 	"unicode/utf8"
 )
 
@@ -10,6 +11,7 @@ import (
 const (
 	maxLocalPart = 64
 	maxDomain    = 255
+	maxPath      = 256 // with its angle brackets (§4.5.3.1.3)
 )
 
 var (
@@ -19,28 +21,32 @@ var (
 	// ErrNonASCII says that an address has octets above 127 and SMTPUTF8 was
 	// not asked for (RFC 6531 §3.3).
 	ErrNonASCII = errors.New("address needs SMTPUTF8")
-	// ErrPathTooLong says that a local-part or domain exceeds RFC 5321 §4.5.3.1.
+	// ErrPathTooLong says that a local-part, a domain or the whole path exceeds
+	// RFC 5321 §4.5.3.1.
 	ErrPathTooLong = errors.New("address too long")
 )
 
 // ParseMail parses the argument of MAIL: "FROM:<path> params". The null
-// reverse-path gives an empty path. Both results are borrowed. Whether octets
-// above 127 are allowed is for CheckPath, as the SMTPUTF8 parameter comes after.
+// reverse-path gives an empty path; a source route is left out of it. Both
+// results are borrowed. Whether octets above 127 are allowed is for CheckPath,
+// as the SMTPUTF8 parameter comes after, and params are for Params.
 func ParseMail(arg []byte) (path, params []byte, err error) {
 	return parsePath(arg, "FROM:", true)
 }
 
-// ParseRcpt parses the argument of RCPT: "TO:<path> params".
+// ParseRcpt parses the argument of RCPT: "TO:<path> params". There is no null
+// forward-path. A path without a domain, such as <Postmaster>, is returned as it
+// is. The rest is as for ParseMail.
 func ParseRcpt(arg []byte) (path, params []byte, err error) {
 	return parsePath(arg, "TO:", false)
 }
 
 func parsePath(arg []byte, keyword string, null bool) (path, params []byte, err error) {
-	if len(arg) < len(keyword) || !foldEqual(arg[:len(keyword)], keyword) {
+	if len(arg) < len(keyword) || !EqualFold(arg[:len(keyword)], keyword) {
 		return nil, nil, ErrPathSyntax
 	}
 	// A space after the colon is wrong and common: every server takes it.
-	rest := bytes.TrimLeft(arg[len(keyword):], " ")
+	rest := trimLeft(arg[len(keyword):])
 	end := closingBracket(rest)
 	if end < 0 {
 		return nil, nil, ErrPathSyntax
@@ -49,15 +55,9 @@ func parsePath(arg []byte, keyword string, null bool) (path, params []byte, err 
 	if len(params) > 0 && params[0] != ' ' {
 		return nil, nil, ErrPathSyntax
 	}
-	params = bytes.Trim(params, " ")
-	// A source route is accepted and ignored (§4.1.1.3, Appendix C).
+	params = trimLeft(params)
 	if len(path) > 0 && path[0] == '@' {
-		i := bytes.IndexByte(path, ':')
-		if i < 0 {
-			return nil, nil, ErrPathSyntax
-		}
-		path = path[i+1:]
-		if len(path) == 0 {
+		if path = cutRoute(path); len(path) == 0 {
 			return nil, nil, ErrPathSyntax
 		}
 	}
@@ -71,6 +71,24 @@ func parsePath(arg []byte, keyword string, null bool) (path, params []byte, err 
 		return nil, nil, err
 	}
 	return path, params, nil
+}
+
+// cutRoute returns the mailbox behind the source route "@one,@two:", which is
+// accepted and ignored (§4.1.1.3, Appendix C), or nil if it is not one.
+func cutRoute(path []byte) []byte {
+	for {
+		i := bytes.IndexAny(path, ",:")
+		if i < 0 || path[0] != '@' || !validDomain(path[1:i]) {
+			return nil
+		}
+		end := path[i] == ':'
+		if path = path[i+1:]; end {
+			return path
+		}
+		if len(path) == 0 {
+			return nil
+		}
+	}
 }
 
 // closingBracket finds the '>' that ends the path; one inside a quoted
@@ -111,18 +129,25 @@ func CheckPath(path []byte, utf8ok bool) error {
 }
 
 // CheckAddress returns an error if address cannot be written as the path of a
-// MAIL or RCPT command: what a client should ask before it sends one.
+// MAIL or RCPT command: what a client should ask before it sends one. The null
+// reverse-path "" is not an address. One that has octets above 127 needs SMTPUTF8
+// (NeedsUTF8).
 func CheckAddress(address string) error {
 	b := []byte(address)
-	if closingBracket(append(append([]byte{'<'}, b...), '>')) != len(b)+1 {
-		return ErrPathSyntax
+	if err := checkMailbox(b); err != nil {
+		return err
 	}
-	for _, c := range b {
-		if c < ' ' || c == 0x7f {
-			return ErrPathSyntax
+	return CheckPath(b, true)
+}
+
+// NeedsUTF8 reports whether address can only be sent with SMTPUTF8 (RFC 6531).
+func NeedsUTF8(address string) bool {
+	for i := 0; i < len(address); i++ {
+		if address[i] >= utf8.RuneSelf {
+			return true
 		}
 	}
-	return checkMailbox(b)
+	return false
 }
 
 // checkMailbox accepts local-part@domain and, as recipients may be local names
@@ -130,11 +155,11 @@ func CheckAddress(address string) error {
 // alone.
 func checkMailbox(path []byte) error {
 	local, domain, hasDomain := splitMailbox(path)
-	if len(local) > maxLocalPart || len(domain) > maxDomain {
-		return ErrPathTooLong
-	}
 	if !validLocalPart(local) || hasDomain && !validDomain(domain) {
 		return ErrPathSyntax
+	}
+	if len(local) > maxLocalPart || len(domain) > maxDomain || len(path)+len("<>") > maxPath {
+		return ErrPathTooLong
 	}
 	return nil
 }
@@ -159,30 +184,41 @@ func splitMailbox(path []byte) (local, domain []byte, hasDomain bool) {
 	return path[:i+at], path[i+at+1:], true
 }
 
+// dotString has the octets of a dot-string: atext, '.', and what SMTPUTF8 adds.
+var dotString = func() (t [256]bool) {
+	for c := range t {
+		t[c] = c > ' ' && c != 0x7f && bytes.IndexByte([]byte(`()<>[]:;@\,"`), byte(c)) < 0
+	}
+	return t
+}()
+
 // validLocalPart accepts a dot-string and a quoted-string (§4.1.2), and dots in
 // places where the grammar does not have them, as some real addresses do.
 func validLocalPart(b []byte) bool {
 	if len(b) == 0 {
 		return false
 	}
-	if b[0] == '"' {
-		if len(b) < 2 || b[len(b)-1] != '"' {
-			return false
-		}
-		for i := 1; i < len(b)-1; i++ {
-			switch {
-			case b[i] == '\\':
-				if i++; i == len(b)-1 {
-					return false
-				}
-			case b[i] == '"':
+	if b[0] != '"' {
+		for _, c := range b {
+			if !dotString[c] {
 				return false
 			}
 		}
 		return true
 	}
-	for _, c := range b {
-		if c <= ' ' || c == 0x7f || bytes.IndexByte([]byte(`()<>[]:;@\,"`), c) >= 0 {
+	if len(b) < 2 || b[len(b)-1] != '"' {
+		return false
+	}
+	b = b[1 : len(b)-1]
+	for i := 0; i < len(b); i++ {
+		if b[i] == '\\' {
+			if i++; i == len(b) { // it quotes the closing quote
+				return false
+			}
+		} else if b[i] == '"' {
+			return false
+		}
+		if b[i] < ' ' || b[i] == 0x7f {
 			return false
 		}
 	}
@@ -196,20 +232,12 @@ func validDomain(b []byte) bool {
 		return false
 	}
 	if b[0] == '[' {
-		if len(b) < 3 || b[len(b)-1] != ']' {
-			return false
-		}
-		for _, c := range b[1 : len(b)-1] {
-			if c <= ' ' || c >= 0x7f || c == '[' || c == ']' || c == '\\' {
-				return false
-			}
-		}
-		return true
+		return validLiteral(b)
 	}
 	prev := byte('.')
 	for _, c := range b {
 		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_', c >= utf8.RuneSelf:
+		case isLetterDigit(c), c == '_', c >= utf8.RuneSelf:
 		case c == '-':
 			if prev == '.' {
 				return false
@@ -224,4 +252,29 @@ func validDomain(b []byte) bool {
 		prev = c
 	}
 	return prev != '-' // a dot at the end is a fully qualified name
+}
+
+// validLiteral accepts [192.0.2.1], [IPv6:2001:db8::1] and [tag:anything], for
+// tags that are yet to be made (§4.1.3).
+func validLiteral(b []byte) bool {
+	if len(b) < 3 || b[len(b)-1] != ']' {
+		return false
+	}
+	b = b[1 : len(b)-1]
+	i := bytes.IndexByte(b, ':')
+	if i < 0 {
+		ip, err := netip.ParseAddr(string(b))
+		return err == nil && ip.Is4()
+	}
+	tag, value := b[:i], b[i+1:]
+	if EqualFold(tag, "IPV6") {
+		ip, err := netip.ParseAddr(string(value))
+		return err == nil && ip.Is6() && ip.Zone() == ""
+	}
+	for _, c := range value {
+		if c <= ' ' || c >= 0x7f || c == '[' || c == ']' || c == '\\' {
+			return false
+		}
+	}
+	return isKeyword(tag) && len(value) > 0
 }

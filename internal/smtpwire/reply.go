@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // MaxReply is how many octets a reply may have, all its lines together. RFC
@@ -32,7 +34,10 @@ type Reply struct {
 // cannot be used any more, as nobody knows where the next reply begins.
 //
 // A line may end in a bare LF and may lack the SP and the text after the code
-// (§4.2.1: clients must accept that); all lines must have the same code.
+// (§4.2.1: clients must accept that); all lines must have the same code. The
+// code's first digit is 2 to 5, as no other has a meaning to act on (§4.3.2);
+// the others may be any, as unknown codes are allowed. The text may hold
+// anything, a NUL as well; see Text.
 func ParseReply(b []byte) (r Reply, n int, err error) {
 	for {
 		end := bytes.IndexByte(b[n:], '\n')
@@ -57,11 +62,13 @@ func ParseReply(b []byte) (r Reply, n int, err error) {
 			return Reply{}, 0, ErrReplyTooLong
 		}
 		r.Code = code
+		// Each line should have the same enhanced code; some servers put it
+		// on the first or on the last only.
+		if r.Enhanced == (EnhancedCode{}) && len(line) > 4 {
+			r.Enhanced = parseEnhanced(line[4:], code)
+		}
 		if last {
 			r.raw = b[:n]
-			if len(line) > 4 {
-				r.Enhanced = parseEnhanced(line[4:], code)
-			}
 			return r, n, nil
 		}
 	}
@@ -111,8 +118,8 @@ func trimEOL(line []byte) []byte {
 	return line
 }
 
-// Lines calls yield with the text of each line, without code and line end. The
-// text is borrowed.
+// Lines calls yield with the text of each line, without code and line end, as
+// it came. The text is borrowed.
 func (r Reply) Lines(yield func(text []byte) bool) {
 	for b := r.raw; len(b) > 0; {
 		end := bytes.IndexByte(b, '\n')
@@ -129,8 +136,40 @@ func (r Reply) Lines(yield func(text []byte) bool) {
 	}
 }
 
+// Keywords calls yield with each EHLO keyword and its arguments, taking r for
+// the reply to EHLO or LHLO (RFC 5321 §4.1.1.1), whose first line has the domain
+// and no keyword. Keywords keep their case: compare them with EqualFold. Both
+// are borrowed.
+func (r Reply) Keywords(yield func(keyword, args []byte) bool) {
+	first := true
+	r.Lines(func(text []byte) bool {
+		if first {
+			first = false
+			return true
+		}
+		keyword, args := ParseKeyword(text)
+		return len(keyword) == 0 || yield(keyword, args)
+	})
+}
+
+// ParseKeyword splits a line of an EHLO reply: "SIZE 1000". An '=' in place of
+// the space, as in the "AUTH=LOGIN PLAIN" of old servers, is taken for one. The
+// keyword is empty if the line does not begin with one, as the last line of
+// smtp-sink.
+func ParseKeyword(text []byte) (keyword, args []byte) {
+	i := keywordLen(text)
+	if !isKeyword(text[:i]) {
+		return nil, nil
+	}
+	if i < len(text) && text[i] != ' ' && text[i] != '\t' && text[i] != '=' {
+		return nil, nil
+	}
+	return text[:i], bytes.Trim(text[i:], " \t=")
+}
+
 // Text returns the texts of all lines, joined by "\n", the enhanced status code
-// left in. It allocates.
+// left in. Control characters and what is not UTF-8 become '?', so that a
+// server cannot write to the terminal or forge a line of a log. It allocates.
 func (r Reply) Text() string {
 	var sb strings.Builder
 	first := true
@@ -139,7 +178,14 @@ func (r Reply) Text() string {
 			sb.WriteByte('\n')
 		}
 		first = false
-		sb.Write(text)
+		for len(text) > 0 {
+			c, size := utf8.DecodeRune(text)
+			if c == utf8.RuneError && size == 1 || unicode.IsControl(c) && c != '\t' {
+				c = '?'
+			}
+			sb.WriteRune(c)
+			text = text[size:]
+		}
 		return true
 	})
 	return sb.String()
@@ -191,10 +237,12 @@ func parseEnhanced(text []byte, code int) EnhancedCode {
 
 // AppendReply appends a reply to dst. Each line of text becomes a line of the
 // reply; enhanced, if not zero, is put before each of them (RFC 2034 §4).
-// Octets that would end a line or are not printable become '?'.
+// A line may end in CRLF as well as LF. Other control characters become '?': what
+// was a bare CR must not end a line of ours. code has three digits.
 func AppendReply(dst []byte, code int, enhanced EnhancedCode, text string) []byte {
 	for {
 		line, rest, more := strings.Cut(text, "\n")
+		line = strings.TrimSuffix(line, "\r")
 		dst = strconv.AppendInt(dst, int64(code), 10)
 		if more {
 			dst = append(dst, '-')

@@ -3,6 +3,7 @@ package turn
 import (
 	"errors"
 	"io"
+	"net"
 	"os"
 	"syscall"
 	"unsafe"
@@ -15,26 +16,32 @@ var errShort = errors.New("short write")
 
 // turn is called by RawConn.Read: once when the poller is armed, and then each
 // time that it fired. The write is made in the first of these calls, so that no
-// answer to it can come before the poller is armed and be missed.
+// answer to it can come before the poller is armed and be missed. Neither write
+// nor read blocks.
 func (c *Conn) turn(fd uintptr) bool {
-	if !c.armed {
-		c.armed = true
+	if !c.begun {
+		c.begun = true
 		if !c.send(int(fd)) {
 			return true
 		}
-		if c.drained {
+		if c.Lockstep && c.drained {
 			return false
 		}
 	}
+	return c.receive(int(fd))
+}
+
+// receive reads once; false means that there was nothing.
+func (c *Conn) receive(fd int) bool {
 	for {
-		n, err := syscall.Read(int(fd), c.in)
+		n, err := syscall.Read(fd, c.in)
 		switch {
 		case err == syscall.EINTR:
 			continue
 		case err == syscall.EAGAIN:
 			return false
 		case err != nil:
-			c.err = os.NewSyscallError("read", err)
+			c.err = c.opError("read", os.NewSyscallError("read", err))
 		case n == 0:
 			c.err = io.EOF
 		default:
@@ -44,26 +51,38 @@ func (c *Conn) turn(fd uintptr) bool {
 	}
 }
 
+// lastLook reads what was overlooked in Lockstep, or came with the deadline.
+func (c *Conn) lastLook() {
+	_ = c.raw.Control(func(fd uintptr) { c.receive(int(fd)) }) // fails if closed: nothing to see
+}
+
+func (c *Conn) pending() bool {
+	pending := true // closed: reading tells
+	_ = c.raw.Control(func(fd uintptr) {
+		var b [1]byte
+		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		pending = err != syscall.EAGAIN && err != syscall.EINTR
+	})
+	return pending
+}
+
 // send writes c.out; false means that c.err is set.
 func (c *Conn) send(fd int) bool {
 	for len(c.out[0])+len(c.out[1]) > 0 {
 		n, err := writev(fd, c.out[0], c.out[1])
-		if err == syscall.EINTR {
-			continue
-		}
-		if n > 0 {
+		switch {
+		case err == syscall.EINTR:
+		case err == syscall.EAGAIN:
+			c.err = errShort
+			return false
+		case err != nil:
+			c.err = c.opError("write", os.NewSyscallError("write", err))
+			return false
+		default:
 			c.wrote += n
 			k := min(n, len(c.out[0]))
 			c.out[0] = c.out[0][k:]
 			c.out[1] = c.out[1][n-k:]
-		}
-		if err == syscall.EAGAIN {
-			c.err = errShort
-			return false
-		}
-		if err != nil {
-			c.err = os.NewSyscallError("write", err)
-			return false
 		}
 	}
 	return true
@@ -84,4 +103,8 @@ func writev(fd int, head, tail []byte) (int, error) {
 		return -1, errno
 	}
 	return int(n), nil
+}
+
+func (c *Conn) opError(op string, err error) error {
+	return &net.OpError{Op: op, Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }

@@ -1,0 +1,428 @@
+package loadtest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/benchmail/benchmail/internal/smtpwire"
+	"github.com/benchmail/benchmail/internal/turn"
+)
+
+const (
+	// readSize is what one reply needs, or a few. Replies that are longer make
+	// the buffer grow.
+	readSize = 1 << 10
+	// copyMax is up to where octets are copied into one buffer rather than
+	// written from where they are: for a system call less to gather, and to
+	// make one TLS record of a command and its data.
+	copyMax = 4 << 10
+	// flushSize is how much is queued at most before it is written.
+	flushSize = 64 << 10
+)
+
+// buffers are what a session needs while something is under way. An idle one
+// has none.
+type buffers struct {
+	in  []byte
+	out []byte
+}
+
+// A session is a connection from greeting to QUIT.
+//
+// What it sends is queued and written when a reply is needed that is not there
+// yet. That makes a write and a read of each turn in lockstep, and as few
+// writes as possible when pipelining.
+type session struct {
+	dialer *SMTP
+	setup  *setup
+	socket net.Conn // the connection below TLS
+	conn   *turn.Conn
+	tls    io.Closer // nil without TLS
+	ext    extensions
+	phases Phases // of the handshake and of QUIT
+
+	// now is the last reading of the clock, mark where the phase under way
+	// began; both since base. stale means that now is not the present.
+	base      time.Time
+	now, mark time.Duration
+	stale     bool
+	firstTurn bool          // nothing was written since Start
+	deadline  time.Duration // set on socket; 0: none
+
+	buf  *buffers
+	r, w int // buf.in[r:w] was read and not yet parsed
+
+	// head and then tail are still to be written. head is buf.out if owned, else
+	// the caller's, as tail is.
+	head, tail   []byte
+	owned        bool
+	queued, sent int64 // octets since the connection was made
+
+	ring  []transaction // of setup.depth, in flight from first on, count of them
+	first int
+	count int
+
+	quickACK  bool       // set TCP_QUICKACK after the next write
+	needReset bool       // the server may be in a transaction that was given up
+	over      bool       // the server hung up after its last reply
+	messages  int        // transactions whose mail data the server answered
+	lost      *SMTPError // why the connection is of no use any more
+
+	watched <-chan struct{} // Done of the context that is watched
+	stop    func() bool     // ends the watch
+	cause   func() error    // returns why that context ended
+	aborted atomic.Bool
+	closed  bool
+}
+
+// watch makes ctx's end the end of what is under way. The context is the same
+// in all calls for a session, so that this costs a comparison.
+func (s *session) watch(ctx context.Context) {
+	done := ctx.Done()
+	if done == s.watched {
+		return
+	}
+	s.unwatch()
+	s.watched = done
+	if done == nil {
+		return
+	}
+	s.cause = func() error { return context.Cause(ctx) }
+	s.stop = context.AfterFunc(ctx, func() {
+		// In this order: arm looks at aborted after it has set a deadline.
+		s.aborted.Store(true)
+		s.socket.SetDeadline(aLongTimeAgo)
+	})
+}
+
+var aLongTimeAgo = time.Unix(1, 0)
+
+// unwatch forgets the context, as if it could not end.
+func (s *session) unwatch() {
+	if s.stop != nil {
+		s.stop()
+	}
+	s.watched, s.stop = nil, nil
+}
+
+// limit returns how long st may take.
+func (s *session) limit(st step) time.Duration {
+	if s.dialer.Exchange == Chunked && (st == stepMail || st == stepRcpt) {
+		st = stepMessage // the mail data goes with them
+	}
+	return s.setup.timeouts.limit(st)
+}
+
+// arm sets the deadline for st, unless the one that is set will do: it is set an
+// eighth too late, as setting it costs as much as a small system call.
+func (s *session) arm(st step) {
+	limit := s.limit(st)
+	slack := limit / 8
+	if left := s.deadline - s.now; left >= limit && left <= limit+slack && s.deadline != 0 {
+		return
+	}
+	s.deadline = s.now + limit + slack
+	s.socket.SetDeadline(s.base.Add(s.deadline))
+	if s.aborted.Load() {
+		s.socket.SetDeadline(aLongTimeAgo)
+	}
+}
+
+// tick reads the clock.
+func (s *session) tick() {
+	s.now = time.Since(s.base)
+	s.stale = false
+}
+
+// lap ends a phase with the last reply and begins the next one.
+func (s *session) lap(p Phase, to *Phases) {
+	to.Add(p, s.now-s.mark)
+	s.mark = s.now
+}
+
+// acquire gets buffers for what is about to begin.
+func (s *session) acquire() {
+	if s.buf != nil {
+		return
+	}
+	if s.buf, _ = s.setup.buffers.Get().(*buffers); s.buf == nil {
+		size := readSize
+		if s.setup.depth > 2 {
+			size *= 4
+		}
+		s.buf = &buffers{in: make([]byte, size)}
+	}
+}
+
+// release gives the buffers back if there is nothing in them.
+func (s *session) release() {
+	if s.buf == nil || s.r < s.w || len(s.head) > 0 {
+		return
+	}
+	if len(s.buf.in) <= 4*readSize && cap(s.buf.out) <= 2*flushSize {
+		s.setup.buffers.Put(s.buf)
+	}
+	s.buf = nil
+}
+
+// send queues b, which must stay as it is until it was written.
+func (s *session) send(b []byte) {
+	s.queued += int64(len(b))
+	switch {
+	case len(b) == 0:
+	case len(s.head) == 0:
+		s.head, s.owned = b[:len(b):len(b)], false
+	case len(s.head) > flushSize, len(s.tail) > 0:
+		s.flush(stepMessage)
+		s.head, s.owned = b[:len(b):len(b)], false
+	case len(b) > copyMax && s.tls == nil:
+		s.tail = b
+	default:
+		s.own()
+		s.buf.out = append(s.buf.out, b...)
+		s.head = s.buf.out
+	}
+}
+
+// own makes head a copy that can be appended to.
+func (s *session) own() {
+	if !s.owned {
+		s.buf.out = append(s.buf.out[:0], s.head...)
+		s.head, s.owned = s.buf.out, true
+	}
+}
+
+// flush writes what is queued. If that fails, reading will tell why.
+func (s *session) flush(st step) {
+	if len(s.head) == 0 || s.lost != nil {
+		s.head, s.tail = nil, nil
+		return
+	}
+	if s.stale {
+		s.tick()
+	}
+	s.arm(st)
+	wrote, _ := s.conn.WriteAll(s.head, s.tail)
+	s.sent += int64(wrote)
+	s.head, s.tail = nil, nil
+	s.markWritten()
+}
+
+// reply returns the next reply, which is to a command that ends at the offset
+// end of what is sent. It writes what is queued unless the reply is already
+// here. The reply is valid until the next call.
+func (s *session) reply(st step, end int64) (smtpwire.Reply, error) {
+	if s.lost != nil {
+		return smtpwire.Reply{}, s.lostAt(st)
+	}
+	late := s.sent < end // the command was not written yet
+	if late && s.r < s.w {
+		return s.stray(st)
+	}
+	armed, cut := false, error(nil)
+	for {
+		if s.r < s.w {
+			r, n, err := smtpwire.ParseReply(s.buf.in[s.r:s.w])
+			if err != nil {
+				return r, s.fail(st, err)
+			}
+			if n > 0 {
+				if s.r += n; s.r == s.w {
+					s.r, s.w = 0, 0
+				}
+				// A reply to what was not sent in full can only be a no.
+				if cut != nil && r.Code < 400 {
+					return r, s.fail(st, cut)
+				}
+				return r, nil
+			}
+		}
+		if s.stale {
+			s.tick()
+			s.mark = s.now
+		}
+		if !armed {
+			s.arm(st)
+			armed = true
+		}
+		s.makeRoom()
+		if s.quickACK {
+			// EHLO must be written and its reply not yet awaited.
+			s.quickACK = false
+			s.flush(st)
+			quickACK(s.socket)
+		}
+		// With one transaction in flight the server owes nothing when we write.
+		// It may still have hung up since its last reply, most likely between
+		// two transactions: there it is worth a look.
+		s.conn.Lockstep = s.setup.depth == 1 && !s.firstTurn
+		s.firstTurn = false
+		todo := len(s.head) + len(s.tail)
+		wrote, n, err := s.conn.WriteRead(s.head, s.tail, s.buf.in[s.w:])
+		s.head, s.tail = nil, nil
+		s.sent += int64(wrote)
+		s.w += n
+		if todo > 0 {
+			s.markWritten()
+		}
+		s.tick()
+		switch {
+		case err == nil, n > 0:
+		case todo > wrote && cut == nil && !isTimeout(err):
+			// The server has hung up while we were writing, maybe after it
+			// said why.
+			cut, s.over = err, true
+		case cut != nil:
+			return smtpwire.Reply{}, s.fail(st, cut)
+		default:
+			return smtpwire.Reply{}, s.fail(st, err)
+		}
+	}
+}
+
+// lookForInput reads what the server may have said while the session was idle:
+// that it hangs up.
+func (s *session) lookForInput() {
+	if s.now-s.mark < time.Second || !s.conn.Pending() {
+		return
+	}
+	s.arm(stepMail)
+	n, err := s.conn.Read(s.buf.in[s.w:])
+	s.w += n
+	if n == 0 && err != nil {
+		s.fail(stepMail, err)
+	}
+}
+
+// makeRoom makes room for reading: a quarter of the buffer or more.
+func (s *session) makeRoom() {
+	if s.r > 0 {
+		s.w = copy(s.buf.in, s.buf.in[s.r:s.w])
+		s.r = 0
+	}
+	if size := len(s.buf.in); size-s.w < size/4 {
+		s.buf.in = append(s.buf.in, make([]byte, size)...)
+	}
+}
+
+// stray handles what the server said before it was asked. That is either a 421,
+// which may come at any time (RFC 5321 §3.8), or means that replies cannot be
+// matched with commands.
+func (s *session) stray(st step) (smtpwire.Reply, error) {
+	r, n, err := smtpwire.ParseReply(s.buf.in[s.r:s.w])
+	if err == nil && n > 0 && r.Code == 421 {
+		s.r += n
+		return r, nil
+	}
+	if err == nil {
+		err = protocolError("the server sent %q before it was asked", clip(s.buf.in[s.r:s.w]))
+	}
+	return smtpwire.Reply{}, s.fail(st, err)
+}
+
+func clip(b []byte) []byte { return b[:min(len(b), 64)] }
+
+// fail makes the error of a session that is lost in st, and remembers it.
+func (s *session) fail(st step, err error) *SMTPError {
+	e := &SMTPError{Phase: st.name(), Err: err}
+	switch {
+	case s.aborted.Load():
+		// The deadline that was set then says nothing.
+		e.Err = canceled(s.cause())
+	case isTimeout(err):
+		e.Err = fmt.Errorf("no answer within %v: %w", s.limit(st), err)
+	case err == io.EOF:
+		e.Err = fmt.Errorf("the server closed the connection: %w", err)
+	}
+	s.lost = e
+	return e
+}
+
+// failReply makes the error of a session that r, the reply in st, is the end of.
+func (s *session) failReply(st step, r smtpwire.Reply) *SMTPError {
+	e := newReplyError(st, r)
+	if r.Code != 421 {
+		e.Err = protocolError("this is no reply to %s", st.name())
+		e.kind = "protocol " + st.name()
+	}
+	s.lost = e
+	return e
+}
+
+// lostAt returns the error of what comes after the session was lost.
+func (s *session) lostAt(st step) *SMTPError {
+	e := *s.lost
+	e.inDoubt = false
+	if e.Code == 0 {
+		e.Phase = st.name()
+	}
+	return &e
+}
+
+// Spent reports that the server will not take another transaction: it hung up
+// after its last reply, or has had as many as its LIMITS MAILMAX allows.
+func (s *session) Spent() bool {
+	return s.over || s.lost != nil || s.ext.mailMax > 0 && s.messages+s.count >= s.ext.mailMax
+}
+
+// TakePhases returns the timings of the handshakes, and of QUIT after Close.
+func (s *session) TakePhases() Phases {
+	p := s.phases
+	s.phases.Reset()
+	return p
+}
+
+// Close says QUIT and waits for the answer, unless transactions are in flight or
+// the session is lost, and closes the connection. Only the first call does.
+func (s *session) Close() error {
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	var err error
+	if s.lost == nil && s.count == 0 && !s.over && !s.aborted.Load() {
+		s.acquire()
+		s.stale, s.firstTurn = true, true
+		s.send(quitCommand)
+		var r smtpwire.Reply
+		if r, err = s.reply(stepQuit, s.queued); err == nil {
+			s.lap(PhaseQuit, &s.phases)
+			if r.Code/100 != 2 {
+				err = newReplyError(stepQuit, r)
+			}
+		}
+	}
+	s.unwatch()
+	if closeErr := s.hangUp(); err == nil {
+		err = closeErr
+	}
+	return err
+}
+
+var quitCommand = []byte("QUIT\r\n")
+
+// abandon closes the connection without a QUIT.
+func (s *session) abandon() {
+	s.closed = true
+	s.hangUp()
+}
+
+func (s *session) hangUp() error {
+	s.head, s.tail, s.r, s.w = nil, nil, 0, 0
+	s.release()
+	if s.dialer.ResetOnClose {
+		if tcp, ok := s.socket.(*net.TCPConn); ok {
+			tcp.SetLinger(0)
+			return tcp.Close()
+		}
+	}
+	if s.tls != nil && s.lost == nil {
+		// With the alert that says that this is the end.
+		return s.tls.Close()
+	}
+	return s.socket.Close()
+}
