@@ -95,7 +95,7 @@ func (c *Config) prepare(d Dialer) error {
 		{"MaxFailed", c.MaxFailed},
 	} {
 		if f.value < 0 {
-			return fmt.Errorf("Config.%s is negative (%d); 0 is its default", f.name, f.value)
+			return fmt.Errorf("negative Config.%s: %d; 0 is its default", f.name, f.value)
 		}
 	}
 	if v, ok := c.Pacer.(validator); ok {

@@ -75,6 +75,9 @@ func BenchmarkEngine(b *testing.B) {
 		b.Run(fmt.Sprintf("tap=loop/sessions=%d", sessions), func(b *testing.B) {
 			run(b, nop{}, loadtest.Config{Sessions: sessions, Continue: b.Loop})
 		})
+		b.Run(fmt.Sprintf("tap=ops/reuse=1/sessions=%d", sessions), func(b *testing.B) {
+			run(b, nop{}, loadtest.Config{Sessions: sessions, Ops: int64(b.N), OpsPerSession: 1})
+		})
 		b.Run(fmt.Sprintf("tap=ops/depth=10/sessions=%d", sessions), func(b *testing.B) {
 			run(b, nopPipelinerDialer(10), loadtest.Config{Sessions: sessions, Ops: int64(b.N)})
 		})

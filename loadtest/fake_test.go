@@ -18,7 +18,7 @@ type server struct {
 	do   func(ctx context.Context, op *loadtest.Op) (bool, error) // true: the server has it; nil: at once
 
 	start   func(op *loadtest.Op) error // of a Pipeliner
-	onMost  func(session int64, n int)  // n operations are in flight
+	onMost  func(n int)                 // n operations are in flight on a session
 	onClose func()
 	phases  bool // sessions time their beginning and end
 
@@ -133,7 +133,7 @@ func (p *pipeline) Start(ctx context.Context, op *loadtest.Op) error {
 	}
 	p.inFlight = append(p.inFlight, op)
 	if p.server.onMost != nil {
-		p.server.onMost(p.number, len(p.inFlight))
+		p.server.onMost(len(p.inFlight))
 	}
 	if len(p.inFlight) > p.server.depth {
 		panic("more in flight than Depth")

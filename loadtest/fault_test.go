@@ -366,6 +366,36 @@ func TestFirstDialFails(t *testing.T) {
 	})
 }
 
+// A server that refuses sessions has answered the operations they were for.
+func TestSessionsAreRefused(t *testing.T) {
+	for _, test := range []struct {
+		err       error
+		throttled int64
+	}{{loadtest.ErrRefused, 0}, {loadtest.ErrThrottled, 3}} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &server{dial: func(ctx context.Context, n int64) error {
+				if err := wait(ctx, 20*time.Millisecond); err != nil {
+					return err
+				}
+				if n%2 == 1 {
+					return test.err
+				}
+				return nil
+			}}
+			res, err := loadtest.Run(t.Context(), s, loadtest.Config{Ops: 6, OpsPerSession: 1})
+			require.NoError(t, err)
+			check(t, s, res)
+			require.EqualValues(t, 3, res.Refused)
+			require.EqualValues(t, test.throttled, res.Throttled)
+			require.EqualValues(t, 3, res.DialsFailed)
+			require.EqualValues(t, 3, slower(res.Service, 19*time.Millisecond), "how long a refusal took")
+			require.EqualValues(t, 6, res.Service.Count())
+			require.EqualValues(t, 6, res.Lag.Count())
+			require.Equal(t, 20*time.Millisecond, res.Latency.Max())
+		})
+	}
+}
+
 func TestDialBacksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var dials []time.Time
@@ -505,9 +535,9 @@ func TestInvalidConfig(t *testing.T) {
 		cfg  loadtest.Config
 		want string
 	}{
-		{loadtest.Config{Sessions: -1}, "Config.Sessions is negative (-1)"},
+		{loadtest.Config{Sessions: -1}, "negative Config.Sessions: -1"},
 		{loadtest.Config{OpsPerSession: -1}, "Config.OpsPerSession"},
-		{loadtest.Config{Ops: -5}, "Config.Ops is negative (-5)"},
+		{loadtest.Config{Ops: -5}, "negative Config.Ops: -5"},
 		{loadtest.Config{Duration: -1}, "Config.Duration"},
 		{loadtest.Config{Warmup: -1}, "Config.Warmup"},
 		{loadtest.Config{OpTimeout: -1}, "Config.OpTimeout"},

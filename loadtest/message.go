@@ -51,9 +51,6 @@ func (m *Message) Check() error {
 	return err
 }
 
-// errNoMessage is for a Message function that returns nil.
-var errNoMessage = errors.New("the function in SMTP.Message returned nil")
-
 // prepare returns the wire form of m, made in the first call.
 func (m *Message) prepare() (*envelope, error) {
 	m.once.Do(func() { m.err = m.makeEnvelope() })

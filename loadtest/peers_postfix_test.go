@@ -44,8 +44,8 @@ func TestPeersPostfixRefusals(t *testing.T) {
 		"smtpd_sender_restrictions": "check_sender_access inline:{{banned@example.com = REJECT}}",
 		"smtpd_recipient_restrictions": "check_recipient_access inline:{" +
 			"{unknown@example.com = 550 5.1.1 Unknown} {grey@example.com = 450 4.2.0 Greylisted}}, permit",
-		"smtpd_end_of_data_restrictions": "check_sender_access inline:{{spam@example.com = 554 5.6.0 Spam}}",
-		"message_size_limit":             "5000",
+		"header_checks":      "regexp:{{/^X-Spam:/ REJECT 5.6.0 Spam}}",
+		"message_size_limit": "5000",
 	}})
 	ok := []byte("Subject: x\r\n\r\nx\r\n")
 	large := append([]byte("Subject: x\r\n\r\n"), bytes.Repeat([]byte("0123456789\r\n"), 1000)...)
@@ -61,7 +61,7 @@ func TestPeersPostfixRefusals(t *testing.T) {
 		{name: "recipient", kind: "RCPT 550 5.1.1", message: &loadtest.Message{From: "a@example.com", To: []string{"unknown@example.com"}, Data: ok}},
 		{name: "every recipient", kind: "RCPT 450 4.2.0", message: &loadtest.Message{From: "a@example.com", To: []string{"grey@example.com", "grey@example.com"}, Data: ok}},
 		{name: "one recipient of three", kind: "RCPT 450 4.2.0", accepted: true, message: &loadtest.Message{From: "a@example.com", To: []string{"a@example.com", "grey@example.com", "c@example.com"}, Data: ok}},
-		{name: "end of data", kind: "554 5.6.0", message: &loadtest.Message{From: "spam@example.com", To: []string{"a@example.com"}, Data: ok}},
+		{name: "end of data", kind: "message 550 5.6.0", message: &loadtest.Message{From: "a@example.com", To: []string{"a@example.com"}, Data: []byte("X-Spam: yes\r\n\r\nx\r\n")}},
 		{name: "size", kind: "5.3.4", message: &loadtest.Message{From: "a@example.com", To: []string{"a@example.com"}, Data: large}},
 		{name: "declared size", kind: "MAIL 552 5.3.4", message: &loadtest.Message{From: "a@example.com", To: []string{"a@example.com"}, MailParams: "SIZE=12345", Data: ok}},
 	} {
@@ -86,6 +86,38 @@ func TestPeersPostfixRefusals(t *testing.T) {
 					checkDelivery(t, res, target.received())
 				})
 			}
+		})
+	}
+}
+
+// TestPeersPostfixEndOfData: Postfix 3.7 keeps the transaction open that
+// smtpd_end_of_data_restrictions refused (RFC 5321 §4.1.1.4 has it cleared), and
+// refuses the next MAIL as nested. Only what waits for replies can know; with
+// pipelined BDATs its smtpd crashes.
+func TestPeersPostfixEndOfData(t *testing.T) {
+	const messages = 20
+	p := peertest.Postfix(t, peertest.PostfixConfig{Main: map[string]string{
+		"smtpd_end_of_data_restrictions": "check_sender_access inline:{{spam@example.com = 554 5.6.0 Spam}}",
+	}})
+	for _, m := range []mode{
+		{exchange: loadtest.Lockstep, depth: 1, security: loadtest.STARTTLS},
+		{exchange: loadtest.Pipelined, depth: 1, security: loadtest.Plaintext},
+		{exchange: loadtest.Chunked, depth: 1, security: loadtest.Plaintext},
+	} {
+		t.Run(m.String(), func(t *testing.T) {
+			target := postfixTarget(p, m)
+			target.dialer.Message = func(n int64) *loadtest.Message {
+				return &loadtest.Message{From: []string{"spam", "ham"}[n%2] + "@example.com", To: []string{"a@example.com"}, Data: []byte("Subject: x\r\n\r\nx\r\n")}
+			}
+			res, err := drive(t, target.dialer, loadtest.Config{Sessions: 2, Ops: messages})
+			require.NoError(t, err)
+			assert.EqualValues(t, messages/2, res.Refused, describe(res))
+			if assert.Len(t, res.Errors, 1, describe(res)) {
+				assert.Equal(t, "message 554 5.6.0", res.Errors[0].Kind)
+			}
+			received := target.received()
+			assert.EqualValues(t, messages/2, received)
+			checkDelivery(t, res, received)
 		})
 	}
 }
@@ -156,7 +188,12 @@ func TestPeersPostfixDies(t *testing.T) {
 		{"paused", func(p *peertest.PostfixServer) { p.Pause() }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			for _, m := range postfixModes() {
+			for _, m := range []mode{
+				{exchange: loadtest.Lockstep, depth: 1, security: loadtest.STARTTLS},
+				{exchange: loadtest.Pipelined, depth: 2, security: loadtest.Plaintext},
+				{exchange: loadtest.Chunked, depth: 5, security: loadtest.STARTTLS},
+				{exchange: loadtest.Pipelined, depth: 1, security: loadtest.Plaintext, reuse: 1},
+			} {
 				t.Run(m.String(), func(t *testing.T) {
 					p := peertest.Postfix(t, peertest.PostfixConfig{})
 					target := postfixTarget(p, m)
@@ -166,7 +203,7 @@ func TestPeersPostfixDies(t *testing.T) {
 					}
 					var asked atomic.Int64
 					res, err := drive(t, target.dialer, loadtest.Config{
-						Sessions: sessions, OpsPerSession: m.reuse, OpTimeout: 2 * time.Second, MaxFailed: 8,
+						Sessions: sessions, OpsPerSession: m.reuse, OpTimeout: 2 * time.Second, MaxFailed: 4,
 						Continue: func() bool {
 							n := asked.Add(1)
 							if n == messages/2 {
@@ -232,7 +269,7 @@ func TestPeersPostfixResumption(t *testing.T) {
 // acknowledged: 40 ms for a client that delays its ACKs. Ours does not.
 func TestPeersPostfixQuickACK(t *testing.T) {
 	const messages = 15
-	p := peertest.Postfix(t, peertest.PostfixConfig{})
+	p := peertest.Postfix(t, peertest.PostfixConfig{Discard: true}) // no disk to wait for
 	rate := func(delayed bool) (dial time.Duration, rate float64) {
 		target := postfixTarget(p, mode{security: loadtest.STARTTLS, depth: 1, reuse: 1})
 		target.dialer.DelayedACK = delayed
@@ -240,14 +277,27 @@ func TestPeersPostfixQuickACK(t *testing.T) {
 		res, err := drive(t, target.dialer, loadtest.Config{Ops: messages, OpsPerSession: 1})
 		require.NoError(t, err)
 		require.EqualValues(t, messages, res.Accepted, describe(res))
-		checkDelivery(t, res, target.received())
 		return res.Dial.Quantile(0.5), res.Rate()
 	}
-	quickDial, quickRate := rate(false)
-	delayedDial, delayedRate := rate(true)
-	t.Logf("with QUICKACK %.0f sessions/s, %v to open one; without %.1f sessions/s, %v: %.1f times",
-		quickRate, quickDial, delayedRate, delayedDial, quickRate/delayedRate)
-	assert.Greater(t, float64(delayedDial), 2*float64(quickDial), "the stall is there all the same")
+	const delayedACK = 40 * time.Millisecond // TCP_DELACK_MIN of Linux
+	stalls := 0
+	for range 6 {
+		quickDial, quickRate := rate(false)
+		delayedDial, delayedRate := rate(true)
+		t.Logf("with QUICKACK %.0f sessions/s, %v to open one; without %.1f sessions/s, %v: %.1f times",
+			quickRate, quickDial, delayedRate, delayedDial, quickRate/delayedRate)
+		if delayedDial < delayedACK {
+			continue // the kernel saw no reason to delay: it does not on a busy machine
+		}
+		if delayedDial > 3*quickDial {
+			return
+		}
+		stalls++
+	}
+	if stalls == 0 {
+		t.Skip("the kernel delayed no ACK, so that there is nothing to compare")
+	}
+	t.Error("QUICKACK did not help")
 }
 
 // TestPeersPostfixErrors: what Postfix does not offer is an error that says so.
@@ -255,8 +305,9 @@ func TestPeersPostfixErrors(t *testing.T) {
 	p := peertest.Postfix(t, peertest.PostfixConfig{})
 	bare := peertest.Postfix(t, peertest.PostfixConfig{Main: map[string]string{
 		"smtpd_tls_security_level":    "none",
-		"smtpd_discard_ehlo_keywords": "pipelining, chunking, smtputf8",
+		"smtpd_discard_ehlo_keywords": "pipelining",
 	}})
+	noChunking := peertest.Postfix(t, peertest.PostfixConfig{Main: map[string]string{"smtpd_discard_ehlo_keywords": "chunking"}})
 	for _, tt := range []struct {
 		name   string
 		addr   string
@@ -268,7 +319,7 @@ func TestPeersPostfixErrors(t *testing.T) {
 		}, "AUTH"},
 		{"no STARTTLS", bare.Addr, func(*loadtest.SMTP) {}, "STARTTLS"},
 		{"no PIPELINING", bare.Addr, func(d *loadtest.SMTP) { d.Security, d.Exchange = loadtest.Plaintext, loadtest.Pipelined }, "PIPELINING"},
-		{"no CHUNKING", bare.Addr, func(d *loadtest.SMTP) { d.Security, d.Exchange = loadtest.Plaintext, loadtest.Chunked }, "CHUNKING"},
+		{"no CHUNKING", noChunking.Addr, func(d *loadtest.SMTP) { d.Security, d.Exchange = loadtest.Plaintext, loadtest.Chunked }, "CHUNKING"},
 		{"unknown root", p.Addr, func(d *loadtest.SMTP) { d.TLSConfig = nil }, "certificate"},
 		{"wrong name", p.Addr, func(d *loadtest.SMTP) { d.TLSConfig.ServerName = "mail.example.com" }, "mail.example.com"},
 		{"TLS where there is none yet", p.Addr, func(d *loadtest.SMTP) { d.Security = loadtest.ImplicitTLS }, "TLS"},
@@ -303,7 +354,7 @@ func TestPeersPostfixEnvelopes(t *testing.T) {
 		{"quoted local-part", &loadtest.Message{From: `"a b"@example.com`, To: []string{`"c \"d\" <e>"@example.com`}, Data: []byte("Subject: x\r\n\r\nx\r\n")},
 			[]string{"sender: a b@example.com\n", "recipient: c \"d\" <e>@example.com\n"}},
 		{"DSN parameters", &loadtest.Message{From: "dsn@example.com", To: []string{"notify@example.com"}, MailParams: "RET=HDRS ENVID=QQ314159", RcptParams: "NOTIFY=NEVER", Data: []byte("Subject: x\r\n\r\nx\r\n")},
-			[]string{"dsn_envelope_id: QQ314159\n", "recipient: notify@example.com\n"}},
+			[]string{"named_attribute: envelope_id=QQ314159\n", "recipient: notify@example.com\n"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, exchange := range []loadtest.Exchange{loadtest.Lockstep, loadtest.Pipelined, loadtest.Chunked} {
@@ -316,7 +367,7 @@ func TestPeersPostfixEnvelopes(t *testing.T) {
 			}
 			envelopes := p.Envelopes()
 			for _, line := range tt.want {
-				assert.Equal(t, 3, strings.Count(envelopes, line), "%q in\n%s", line, envelopes)
+				assert.Equal(t, 3, strings.Count(envelopes, "\n"+line), "%q in\n%s", line, envelopes)
 			}
 		})
 	}

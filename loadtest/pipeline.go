@@ -46,7 +46,7 @@ func (w *worker) pipeline(st *stage) int64 {
 			st.end(w, f, explain(err, killed))
 			lost = lost || f.outcome.endsSession()
 		}
-		drain = drain || lost || killed || w.uses == w.run.cfg.OpsPerSession
+		drain = drain || lost || killed || w.spent()
 		if drain || inFlight == w.depth {
 			continue
 		}

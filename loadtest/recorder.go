@@ -52,7 +52,7 @@ type ended struct {
 	outcome outcome
 	due     int64 // scheduled start
 	begin   int64 // when the worker turned to it
-	start   int64 // when its session was open, or notOpen
+	start   int64 // when its session was open; begin if that was refused
 	end     int64
 	// late is how late a worker that had nothing else to do woke up for an
 	// arrival: that part of the lag is the generator's. -1 if none waited.
@@ -83,9 +83,6 @@ func (s *shard) operation(e *ended, op *Op) {
 		return
 	}
 	s.latency.record(e.end-e.due, digits)
-	if e.start == notOpen {
-		return // the answer was no to the session
-	}
 	s.service.record(e.end-e.start, digits)
 	s.lag.record(e.start-e.due, digits)
 	s.addPhases(&op.Phases)

@@ -57,17 +57,17 @@ type Result struct {
 	// it is never nil.
 	Latency *Histogram
 	// Service is from an operation's actual start on an open session to its
-	// end, for the same operations, but for those that were refused as their
-	// session was refused.
+	// end, for the same operations. If the session was refused, that is what
+	// answered the operation, and its start is that of the session's opening.
 	Service *Histogram
 	// Lag is from scheduled to actual start, the opening of a session included,
-	// for the operations in Service.
+	// for the same operations: Latency is Lag and Service.
 	Lag *Histogram
 	// Dial is from connect to ready for sessions opened in the measured part,
 	// or, while OpsPerSession is 0, also before it.
 	Dial *Histogram
 	// Phases are the timings that sessions made themselves, by name: those of
-	// operations in Service, and of sessions as in Dial, to which their goodbye
+	// operations in Latency, and of sessions as in Dial, to which their goodbye
 	// is added. Phases that never came are not in it.
 	Phases map[string]*Histogram
 

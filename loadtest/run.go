@@ -2,6 +2,7 @@ package loadtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"sync"
@@ -15,9 +16,10 @@ import (
 // The Result is never nil. Operations that were refused, failed or are in doubt
 // are findings, and no error. Run returns an error if the load that cfg asks
 // for could not be applied: cfg is invalid, the sessions could not be opened,
-// no session could be opened for Config.OpTimeout, more than Config.MaxFailed
-// operations failed, Config.Meter could not begin, or ctx ended. The Result
-// then has what was found until then, and its counts add up.
+// no session could be opened for Config.OpTimeout, an operation failed with
+// ErrSetup, more than Config.MaxFailed operations failed, Config.Meter could not
+// begin, or ctx ended. The Result then has what was found until then, and its
+// counts add up.
 //
 // When ctx ends, sessions that are being opened are given up, no more
 // operations are started, and those in flight have Config.OpTimeout to end
@@ -156,6 +158,10 @@ func (st *stage) end(w *worker, f *flight, err error) {
 		return // the server answered: it was not this side's fault
 	}
 	st.recorder.failure(shard, err)
+	if errors.Is(err, ErrSetup) {
+		st.fail(err)
+		return
+	}
 	if st.measured && (f.outcome == failed || f.outcome == inDoubt) {
 		n := st.run.failures.Add(1)
 		if limit := st.run.cfg.MaxFailed; limit > 0 && n > limit {

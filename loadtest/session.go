@@ -23,7 +23,8 @@ type Dialer interface {
 
 // A Session performs operations, one after the other; its methods are called
 // from one goroutine. A Session that can have several operations in flight also
-// implements [Pipeliner], one that times its handshakes [PhaseTaker].
+// implements [Pipeliner], one that times its handshakes [PhaseTaker], one that
+// can be used up [SpentReporter].
 type Session interface {
 	// Do performs op. nil means accepted. An error that matches ErrRefused
 	// leaves the session in use; after any other the engine closes the session
@@ -67,6 +68,17 @@ type Pipeliner interface {
 type PhaseTaker interface {
 	// TakePhases returns the phases timed since it was last called.
 	TakePhases() Phases
+}
+
+// A SpentReporter is a Session that knows when it can perform no more
+// operations although the last one ended well: a server may allow so many
+// messages for a session (RFC 9422, LIMITS MAILMAX), or hang up right after a
+// reply. The engine then replaces the session, as it does when OpsPerSession is
+// reached, so that no operation is lost on it.
+type SpentReporter interface {
+	// Spent is asked after each operation. With a Pipeliner, operations may be
+	// in flight; they are still finished.
+	Spent() bool
 }
 
 // An Op is one operation: for mail, one mail transaction. The engine sets N,
@@ -176,6 +188,10 @@ var (
 	// ErrGenerator: the cause is on this side (no file descriptors, no local
 	// ports), so the result says nothing about the server. Counted as failed.
 	ErrGenerator = errors.New("generator out of resources")
+	// ErrSetup: the load itself is wrong, such as a message without a
+	// recipient, so that no other operation can fare better. Counted as failed;
+	// the run ends with the error.
+	ErrSetup = errors.New("wrong set-up")
 )
 
 // A Kinder is an error that knows its kind: a short, stable name such as

@@ -89,6 +89,15 @@ type SMTP struct {
 	Exchange Exchange
 	// Depth is how many mail transactions a session has in flight. 0 means 1.
 	// At most 1 with Lockstep, 2 with Pipelined, 128 with Chunked.
+	//
+	// With more than 1, commands are under way before it is known that the
+	// transaction ahead of them was not refused, and some servers do not take
+	// them then. Chunked sends again what was refused for that alone (RFC 3030
+	// §2 wants a RSET). Pipelined has to give up the session if such a server
+	// asks for data, so that an operation fails, and from then on waits for the
+	// reply to the data. Postfix is such a server if
+	// smtpd_end_of_data_restrictions refuses; with Chunked, version 3.7 has
+	// been seen to crash.
 	Depth int
 
 	// Message returns the message of operation n. It is called from many

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/benchmail/benchmail/internal/loopback"
 )
 
 // Dial connects, reads the greeting, does EHLO, STARTTLS or implicit TLS, and
@@ -40,13 +42,13 @@ func (d *SMTP) Dial(ctx context.Context) (Session, error) {
 func (d *SMTP) connect(ctx context.Context) (net.Conn, time.Time, error) {
 	set := &d.setup
 	if d.NetDial != nil || set.network == "unix" {
-		return d.connectTo(ctx, set.address())
+		return d.connectTo(ctx, set.address(), netip.AddrPort{})
 	}
 	if set.literal.IsValid() {
 		if err := d.checkPublic(set.literal.Addr()); err != nil {
 			return nil, time.Time{}, err
 		}
-		return d.connectTo(ctx, set.literalAddr)
+		return d.connectTo(ctx, set.literalAddr, set.literal)
 	}
 	network := "ip" + set.network[len("tcp"):] // ip, ip4, ip6
 	lookup, cancel := context.WithTimeout(ctx, set.timeouts.Connect)
@@ -64,7 +66,8 @@ func (d *SMTP) connect(ctx context.Context) (net.Conn, time.Time, error) {
 		if err == nil {
 			var conn net.Conn
 			var began time.Time
-			if conn, began, err = d.connectTo(ctx, net.JoinHostPort(ip.String(), set.port)); err == nil {
+			to := netip.AddrPortFrom(ip, set.portNumber)
+			if conn, began, err = d.connectTo(ctx, to.String(), to); err == nil {
 				return conn, began, nil
 			}
 		}
@@ -77,8 +80,9 @@ func (d *SMTP) connect(ctx context.Context) (net.Conn, time.Time, error) {
 }
 
 // connectTo makes one connect and returns when it began. That is after the wait
-// for a token, which is about this side and not about the server.
-func (d *SMTP) connectTo(ctx context.Context, addr string) (net.Conn, time.Time, error) {
+// for a token, which is about this side and not about the server. to is addr if
+// that is an IP address.
+func (d *SMTP) connectTo(ctx context.Context, addr string, to netip.AddrPort) (net.Conn, time.Time, error) {
 	set := &d.setup
 	if set.connects != nil {
 		select {
@@ -89,6 +93,10 @@ func (d *SMTP) connectTo(ctx context.Context, addr string) (net.Conn, time.Time,
 		}
 	}
 	began := time.Now()
+	if d.NetDial == nil && to.Addr().Unmap().IsLoopback() {
+		conn, err := loopback.Dial(ctx, to, set.local, set.timeouts.Connect)
+		return conn, began, err
+	}
 	ctx, cancel := context.WithDeadline(ctx, began.Add(set.timeouts.Connect))
 	defer cancel()
 	if d.NetDial != nil {
@@ -103,7 +111,10 @@ func (d *SMTP) connectTo(ctx context.Context, addr string) (net.Conn, time.Time,
 		return conn, began, nil
 	}
 	// Keep-alive is of no use here and costs three system calls.
-	dialer := net.Dialer{KeepAlive: -1, LocalAddr: set.local}
+	dialer := net.Dialer{KeepAlive: -1}
+	if set.local.IsValid() && set.network != "unix" {
+		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(set.local, 0))
+	}
 	conn, err := dialer.DialContext(ctx, set.network, addr)
 	return conn, began, err
 }

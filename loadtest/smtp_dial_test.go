@@ -27,7 +27,7 @@ func TestSMTPBadFields(t *testing.T) {
 		dialer *loadtest.SMTP
 		want   string
 	}{
-		{"no address", &loadtest.SMTP{}, `smtp: Addr "": missing port in address: want "host:port"`},
+		{"no address", &loadtest.SMTP{}, `smtp: field Addr "": missing port in address: want "host:port"`},
 		{"no port", &loadtest.SMTP{Addr: "localhost"}, `missing port in address: want "host:port", "[::1]:port" or "unix:/path"`},
 		{"empty port", &loadtest.SMTP{Addr: "localhost:"}, "no port"},
 		{"no host", &loadtest.SMTP{Addr: ":25"}, "no host"},

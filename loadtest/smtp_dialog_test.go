@@ -373,10 +373,10 @@ func TestSMTPDialog(t *testing.T) {
 			[]string{"refused: DATA 451 4.3.0", "accepted"}, false,
 		},
 		{
-			"end of data refused", "that ends the transaction: no RSET",
+			"end of data refused", "that should end the transaction, but Postfix leaves it open (smtpd_end_of_data_restrictions)",
 			&loadtest.SMTP{},
-			greeting + mailRcpt + data + "S: 554 5.6.0 no" + mailRcpt + data + "S: 250 ok" + quit, 2,
-			[]string{"refused: message 554 5.6.0", "accepted"}, false,
+			greeting + mailRcpt + data + "S: 554 5.6.0 no\nC: RSET\nC: MAIL FROM:<a@x>\nS: 250 reset\nS: 450 no" + quit, 2,
+			[]string{"refused: message 554 5.6.0", "refused: MAIL 450"}, false,
 		},
 		{
 			"250 to DATA", "a server that has lost count (symfony #54169)",
@@ -422,6 +422,21 @@ func TestSMTPDialog(t *testing.T) {
 				group + "S: 250 ok\nS: 250 ok\nS: 250 ok\nS: 354 go\nC: Subject: 1\nC: \nC: ..dot\nC: ." +
 				group + "S: 554 5.6.0 no\nS: 250 ok\nS: 250 ok\nS: 354 go\nC: Subject: 1\nC: \nC: ..dot\nC: .\nS: 250 ok" + quit, 3,
 			[]string{"accepted", "refused: message 554 5.6.0", "accepted"}, false,
+		},
+		{
+			"pipelined, refused data leaves the transaction open", "Postfix: DATA would deliver to the recipients of both; later ones wait for the reply",
+			&loadtest.SMTP{Exchange: loadtest.Pipelined, Depth: 2},
+			greeting + group + "S: 250 ok\nS: 250 ok\nS: 354 go\nC: Subject: 1\nC: \nC: ..dot\nC: ." +
+				group + "S: 554 5.6.0 no\nS: 503 nested\nS: 250 ok\nS: 354 go\n", 2,
+			[]string{"refused: message 554 5.6.0", "failed: protocol DATA"}, true,
+		},
+		{
+			"pipelined, refused data and MAIL refused", "RSET goes ahead of the next one",
+			&loadtest.SMTP{Exchange: loadtest.Pipelined, Depth: 2},
+			greeting + group + "S: 250 ok\nS: 250 ok\nS: 354 go\nC: Subject: 1\nC: \nC: ..dot\nC: ." +
+				group + "S: 554 5.6.0 no\nS: 503 nested\nS: 503 no\nS: 503 no\nC: RSET" +
+				group + "S: 250 reset\nS: 250 ok\nS: 250 ok\nS: 354 go\nC: Subject: 1\nC: \nC: ..dot\nC: .\nS: 250 ok" + quit, 3,
+			[]string{"refused: message 554 5.6.0", "refused: MAIL 503", "accepted"}, false,
 		},
 		{
 			"pipelined, lost", "only what was sent up to its end is in doubt",
@@ -603,6 +618,95 @@ func TestSMTPDialog(t *testing.T) {
 // message returns a function for SMTP.Message that returns them in turn.
 func message(messages ...*loadtest.Message) func(int64) *loadtest.Message {
 	return func(n int64) *loadtest.Message { return messages[n%int64(len(messages))] }
+}
+
+// Groups that are too long to be copied go out in the right order all the same.
+func TestSMTPLongGroups(t *testing.T) {
+	const recipients = 300
+	m := &loadtest.Message{From: "a@x", Data: []byte("\xe9" + strings.Repeat("x", 6000) + "\r\n")}
+	var rcpts, oks strings.Builder
+	for i := range recipients {
+		m.To = append(m.To, fmt.Sprintf("recipient-%d@x", i))
+		fmt.Fprintf(&rcpts, "C: RCPT TO:<recipient-%d@x>\n", i)
+		oks.WriteString("S: 250 ok\n")
+	}
+	body := "C: " + strings.TrimSuffix(string(m.Data), "\r\n") + "\n"
+	for _, hello := range []dialog{
+		"S: 220 x\nC: EHLO localhost\nS: 250-x\nS: 250-PIPELINING\nS: 250 CHUNKING\n",
+		"S: 220 x\nC: EHLO localhost\nS: 250-x\nS: 250-PIPELINING\nS: 250-8BITMIME\nS: 250 CHUNKING\n",
+	} {
+		mail := "C: MAIL FROM:<a@x>\n"
+		if strings.Contains(string(hello), "8BITMIME") {
+			mail = "C: MAIL FROM:<a@x> BODY=8BITMIME\n"
+		}
+		var all, pipelined strings.Builder
+		for i := range 3 {
+			if i > 0 {
+				all.WriteString("C: RSET\n")
+			}
+			all.WriteString(mail + rcpts.String() + fmt.Sprintf("C: BDAT %d LAST\n", len(m.Data)) + body)
+			if i > 0 {
+				all.WriteString("S: 250 reset\n")
+			}
+			all.WriteString("S: 250 ok\n" + oks.String() + "S: 552 no\n")
+
+			pipelined.WriteString(mail + rcpts.String() + "C: DATA\n")
+			if i > 0 {
+				pipelined.WriteString("S: 250 ok\n")
+			}
+			pipelined.WriteString("S: 250 ok\n" + oks.String() + "S: 354 go\n" + body + "C: .\n")
+		}
+		pipelined.WriteString("S: 250 ok\n")
+		for _, test := range []struct {
+			d      *loadtest.SMTP
+			script string
+			want   string
+		}{
+			{&loadtest.SMTP{Exchange: loadtest.Chunked}, all.String(), "refused: message 552"},
+			{&loadtest.SMTP{Exchange: loadtest.Pipelined, Depth: 2}, pipelined.String(), "accepted"},
+		} {
+			test.d.Security, test.d.Message = loadtest.Plaintext, message(m)
+			// Not by writes: how many there are is not the point.
+			wait := overStream(test.d, hello+dialog(test.script)+quit)
+			s, err := test.d.Dial(t.Context())
+			require.NoError(t, err)
+			_, got := perform(t.Context(), s, 3)
+			assert.Equal(t, []string{test.want, test.want, test.want}, got)
+			assert.NoError(t, s.Close())
+			require.NoError(t, wait())
+		}
+	}
+}
+
+// overStream is overPipe with a TCP connection, and a server that does not care
+// in how many writes something comes.
+func overStream(d *loadtest.SMTP, script dialog) func() error {
+	server := make(chan error, 1)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return func() error { return err }
+	}
+	d.Addr = l.Addr().String()
+	go func() {
+		defer l.Close()
+		conn, err := l.Accept()
+		if err == nil {
+			err = script.serve(stream{conn})
+		}
+		server <- err
+	}()
+	return func() error { return <-server }
+}
+
+// stream fills what it is asked to read, up to the kilobyte that dialogs have
+// room for more than they expect.
+type stream struct{ net.Conn }
+
+func (s stream) Read(b []byte) (int, error) {
+	if len(b) > 1<<10 {
+		b = b[:len(b)-1<<10]
+	}
+	return io.ReadFull(s.Conn, b)
 }
 
 func TestSMTPRecipients(t *testing.T) {

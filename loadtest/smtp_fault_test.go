@@ -78,7 +78,7 @@ func TestSMTPFaults(t *testing.T) {
 		{"two codes", "RFC 5321 §4.2.1: the same code on all lines", "S: 250-a\nS: 251 b", "protocol", false},
 	}
 	for _, phase := range phases {
-		dial := func(t *testing.T, script dialog) (err error, took time.Duration) {
+		dial := func(t *testing.T, script dialog) (took time.Duration, err error) {
 			t.Helper()
 			d := &loadtest.SMTP{Security: loadtest.Plaintext, Message: short, Timeouts: timeouts}
 			if phase.change != nil {
@@ -102,12 +102,12 @@ func TestSMTPFaults(t *testing.T) {
 			took = time.Since(begin)
 			require.Error(t, err)
 			wait()
-			return err, took
+			return took, err
 		}
 		for _, fault := range faults {
 			t.Run(phase.name+"/"+fault.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					err, took := dial(t, fault.script)
+					took, err := dial(t, fault.script)
 					assert.Equal(t, fault.kind+" "+phase.name, kind(err), "%s: %v", fault.why, err)
 					assert.Equal(t, phase.sent, errors.Is(err, loadtest.ErrInDoubt), "in doubt: %v", err)
 					assert.NotErrorIs(t, err, loadtest.ErrRefused)
@@ -127,7 +127,7 @@ func TestSMTPFaults(t *testing.T) {
 		}
 		t.Run(phase.name+"/421", func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				err, _ := dial(t, "S: 421 4.3.2 shutting down\n!close")
+				_, err := dial(t, "S: 421 4.3.2 shutting down\n!close")
 				assert.Equal(t, phase.name+" 421 4.3.2", kind(err))
 				assert.ErrorIs(t, err, loadtest.ErrThrottled)
 				assert.NotErrorIs(t, err, loadtest.ErrInDoubt, "it was answered")

@@ -86,6 +86,9 @@ func (s *session) handshake(ctx context.Context) error {
 		_, err := s.stray(stepEHLO)
 		return err
 	}
+	if s.aborted.Load() {
+		return s.fail(s.helloStep(), context.Cause(ctx))
+	}
 	s.release()
 	return nil
 }
@@ -230,7 +233,7 @@ func (s *session) startTLS() error {
 	s.lap(PhaseSTARTTLS, &s.phases)
 	s.tls = conn
 	s.conn = turn.New(conn)
-	s.quickACK = !s.dialer.DelayedACK && s.dialer.Security != ImplicitTLS
+	s.quickACK = !s.dialer.DelayedACK
 	return nil
 }
 

@@ -31,11 +31,9 @@ func (s *session) queueEnvelope(t *transaction) {
 // queueChunk queues all of t.
 func (s *session) queueChunk(t *transaction) {
 	s.queueCommands(t, false)
-	s.own()
-	before := len(s.buf.out)
-	s.buf.out = smtpwire.AppendBDAT(s.buf.out, t.env.size(), true)
-	s.head = s.buf.out
-	s.queued += int64(len(s.buf.out) - before)
+	// It is copied or written before the next one is made.
+	s.bdat = smtpwire.AppendBDAT(s.bdat[:0], t.env.size(), true)
+	s.send(s.bdat)
 	t.group = s.queued
 	s.send(t.env.chunk)
 	t.end = s.queued
@@ -86,6 +84,14 @@ func (s *session) pipelined(t *transaction) error {
 	if err != nil {
 		return err
 	}
+	if !t.reset && s.needReset {
+		// These commands went with mail data that was refused then. If MAIL
+		// was accepted, the server did not want the RSET.
+		s.needReset = t.mailRefused
+		if t.mailRefused && refusal.Code == 503 {
+			s.setup.oneByOne.Store(true)
+		}
+	}
 	data, err := s.ask(t, stepData, t.group, 3, PhaseData)
 	if err != nil {
 		return err
@@ -120,7 +126,7 @@ func (s *session) pipelined(t *transaction) error {
 	}
 	s.send(t.env.stuffed)
 	t.end = s.queued
-	if s.count > 1 {
+	if s.count > 1 && !s.setup.oneByOne.Load() {
 		if next := s.at(1); next.group == 0 {
 			s.queueEnvelope(next)
 		}

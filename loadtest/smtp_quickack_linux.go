@@ -8,11 +8,11 @@ import (
 // quickACK makes the kernel send the acknowledgements that it holds back, and
 // some that follow. See SMTP.DelayedACK.
 func quickACK(conn net.Conn) {
-	tcp, ok := conn.(*net.TCPConn)
+	socket, ok := conn.(syscall.Conn)
 	if !ok {
 		return
 	}
-	raw, err := tcp.SyscallConn()
+	raw, err := socket.SyscallConn()
 	if err != nil {
 		return
 	}

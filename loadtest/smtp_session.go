@@ -61,6 +61,7 @@ type session struct {
 	head, tail   []byte
 	owned        bool
 	queued, sent int64 // octets since the connection was made
+	bdat         []byte
 
 	ring  []transaction // of setup.depth, in flight from first on, count of them
 	first int
@@ -176,23 +177,22 @@ func (s *session) send(b []byte) {
 	case len(b) == 0:
 	case len(s.head) == 0:
 		s.head, s.owned = b[:len(b):len(b)], false
-	case len(s.head) > flushSize, len(s.tail) > 0:
+	case len(s.tail) > 0, s.owned && len(s.head) > flushSize:
 		s.flush(stepMessage)
 		s.head, s.owned = b[:len(b):len(b)], false
-	case len(b) > copyMax && s.tls == nil:
+	case s.tls == nil && (len(b) > copyMax || !s.owned && len(s.head) > copyMax):
 		s.tail = b
+	case s.tls != nil && (len(b) > flushSize || !s.owned && len(s.head) > flushSize):
+		// Many records in any case.
+		s.flush(stepMessage)
+		s.head, s.owned = b[:len(b):len(b)], false
 	default:
-		s.own()
+		if !s.owned {
+			s.buf.out = append(s.buf.out[:0], s.head...)
+			s.owned = true
+		}
 		s.buf.out = append(s.buf.out, b...)
 		s.head = s.buf.out
-	}
-}
-
-// own makes head a copy that can be appended to.
-func (s *session) own() {
-	if !s.owned {
-		s.buf.out = append(s.buf.out[:0], s.head...)
-		s.head, s.owned = s.buf.out, true
 	}
 }
 
@@ -243,7 +243,9 @@ func (s *session) reply(st step, end int64) (smtpwire.Reply, error) {
 		}
 		if s.stale {
 			s.tick()
-			s.mark = s.now
+			if late {
+				s.mark = s.now // the phase begins with this write
+			}
 		}
 		if !armed {
 			s.arm(st)
@@ -415,14 +417,16 @@ func (s *session) hangUp() error {
 	s.head, s.tail, s.r, s.w = nil, nil, 0, 0
 	s.release()
 	if s.dialer.ResetOnClose {
-		if tcp, ok := s.socket.(*net.TCPConn); ok {
+		if tcp, ok := s.socket.(interface{ SetLinger(sec int) error }); ok {
 			tcp.SetLinger(0)
-			return tcp.Close()
+			return s.socket.Close()
 		}
 	}
 	if s.tls != nil && s.lost == nil {
-		// With the alert that says that this is the end.
-		return s.tls.Close()
+		// With the alert that says that this is the end. It fails if the
+		// server was faster, which is none of our business any more.
+		s.tls.Close()
+		return nil
 	}
 	return s.socket.Close()
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // A setup is what an SMTP derives from its fields, once.
@@ -18,8 +19,9 @@ type setup struct {
 	port    string         // or the path of a unix socket
 	literal netip.AddrPort // if host is an address: no look-up needed
 
-	literalAddr string   // literal as net.Dialer wants it
-	local       net.Addr // nil lets the kernel choose
+	literalAddr string // literal as net.Dialer wants it
+	portNumber  uint16
+	local       netip.Addr // the zero value lets the kernel choose
 	hello       string
 	tls         *tls.Config
 	depth       int
@@ -27,6 +29,11 @@ type setup struct {
 	connects    chan struct{} // holds a token for each connect under way; nil: no limit
 	buffers     sync.Pool     // of *buffers
 	err         error         // a field is wrong
+
+	// oneByOne means that the server has shown that it does not end a
+	// transaction whose mail data it refuses, so that the next one's commands
+	// must not go with the data (Pipelined with Depth 2).
+	oneByOne atomic.Bool
 }
 
 // address returns what NetDial is given.
@@ -58,19 +65,19 @@ func (d *SMTP) makeSetup() error {
 	if d.LocalAddr != "" && s.network != "unix" {
 		ip, err := netip.ParseAddr(d.LocalAddr)
 		if err != nil {
-			return fmt.Errorf("LocalAddr: %w", err)
+			return fmt.Errorf("field LocalAddr: %w", err)
 		}
-		s.local = &net.TCPAddr{IP: ip.AsSlice(), Zone: ip.Zone()}
+		s.local = ip
 	}
 	if d.Security > Plaintext {
-		return fmt.Errorf("Security: %d is not one of the constants", d.Security)
+		return fmt.Errorf("field Security: %d is not one of the constants", d.Security)
 	}
 	s.hello = d.Hello
 	if s.hello == "" {
 		s.hello = "localhost"
 	}
 	if strings.ContainsFunc(s.hello, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
-		return fmt.Errorf("Hello: %q is not a domain", s.hello)
+		return fmt.Errorf("field Hello: %q is not a domain", s.hello)
 	}
 
 	most := 1
@@ -81,10 +88,10 @@ func (d *SMTP) makeSetup() error {
 	case Chunked:
 		most = maxDepth
 	default:
-		return fmt.Errorf("Exchange: %d is not one of the constants", d.Exchange)
+		return fmt.Errorf("field Exchange: %d is not one of the constants", d.Exchange)
 	}
 	if d.Depth < 0 || d.Depth > most {
-		return fmt.Errorf("Depth: %d: must be from 1 to 1 with Lockstep, 2 with Pipelined, 128 with Chunked; 0 means 1", d.Depth)
+		return fmt.Errorf("field Depth: %d: must be from 1 to 1 with Lockstep, 2 with Pipelined, 128 with Chunked; 0 means 1", d.Depth)
 	}
 	s.depth = max(1, d.Depth)
 
@@ -120,7 +127,7 @@ const addrForm = `want "host:port", "[::1]:port" or "unix:/path"`
 func (s *setup) parseAddr(addr, network string) error {
 	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
 		if path == "" {
-			return fmt.Errorf("Addr %q: no path: %s", addr, addrForm)
+			return fmt.Errorf("field Addr %q: no path: %s", addr, addrForm)
 		}
 		s.network, s.port = "unix", path
 		return nil
@@ -130,7 +137,7 @@ func (s *setup) parseAddr(addr, network string) error {
 		network = "tcp"
 	case "tcp", "tcp4", "tcp6":
 	default:
-		return fmt.Errorf(`Network %q: want "tcp", "tcp4" or "tcp6"`, network)
+		return fmt.Errorf(`field Network %q: want "tcp", "tcp4" or "tcp6"`, network)
 	}
 	s.network = network
 	var err error
@@ -146,13 +153,13 @@ func (s *setup) parseAddr(addr, network string) error {
 		if errors.As(err, &form) {
 			err = errors.New(form.Err)
 		}
-		return fmt.Errorf("Addr %q: %w: %s", addr, err, addrForm)
+		return fmt.Errorf("field Addr %q: %w: %s", addr, err, addrForm)
 	}
 	port, err := net.LookupPort("tcp", s.port) // "smtp" is a port
 	if err != nil {
-		return fmt.Errorf("Addr %q: %w", addr, err)
+		return fmt.Errorf("field Addr %q: %w", addr, err)
 	}
-	s.port = strconv.Itoa(port)
+	s.port, s.portNumber = strconv.Itoa(port), uint16(port)
 	if ip, err := netip.ParseAddr(s.host); err == nil {
 		s.literal = netip.AddrPortFrom(ip, uint16(port))
 		s.literalAddr = s.literal.String()

@@ -108,6 +108,10 @@ func (s *session) settle(t *transaction) {
 	if t.settled {
 		return
 	}
+	if s.lost != nil && t.group == 0 { // nothing of it was sent
+		s.conclude(t, s.lostAt(stepMail))
+		return
+	}
 	var err error
 	switch s.dialer.Exchange {
 	case Lockstep:
@@ -148,15 +152,25 @@ func (s *session) envelope(n int64) (*envelope, error) {
 	m := &defaultMessage
 	if s.dialer.Message != nil {
 		if m = s.dialer.Message(n); m == nil {
-			return nil, fmt.Errorf("smtp: no message for operation %d: %w", n, errNoMessage)
+			return nil, &messageError{fmt.Errorf("smtp: no message for operation %d: the function in SMTP.Message returned nil", n)}
 		}
 	}
 	env, err := m.prepare()
-	if err == nil && env.utf8 && !s.ext.smtpUTF8 {
+	if err != nil {
+		return nil, &messageError{err}
+	}
+	if env.utf8 && !s.ext.smtpUTF8 {
 		err = errors.New("smtp: message: an address needs SMTPUTF8, which the server does not offer")
 	}
 	return env, err
 }
+
+// A messageError says that a message cannot be sent to any server.
+type messageError struct{ error }
+
+func (e *messageError) Unwrap() error        { return e.error }
+func (e *messageError) Is(target error) bool { return target == ErrSetup }
+func (e *messageError) Kind() string         { return "message" }
 
 // markWritten notes for the transactions that were just written when that was.
 func (s *session) markWritten() {
@@ -233,6 +247,9 @@ func (s *session) final(t *transaction) error {
 	}
 	s.messages++
 	if refusal != nil {
+		// The transaction should be over (RFC 5321 §4.1.1.4). Postfix leaves
+		// it open if smtpd_end_of_data_restrictions refused it.
+		s.needReset = true
 		return refusal
 	}
 	t.op.Bytes = t.env.size()
@@ -260,6 +277,7 @@ func (s *session) finalLMTP(t *transaction) error {
 	s.lap(PhaseMessage, &t.op.Phases)
 	s.messages++
 	if t.op.Recipients == 0 {
+		s.needReset = true
 		return first
 	}
 	t.op.Bytes = t.env.size()

@@ -24,6 +24,7 @@ type worker struct {
 
 	session   Session // nil if there is none
 	pipeliner Pipeliner
+	reporter  SpentReporter // nil if the session is none
 	depth     int
 	ctx       context.Context // of session
 	uses      int64           // operations started on session
@@ -36,9 +37,6 @@ type worker struct {
 const (
 	idle    = -1
 	overdue = -2
-
-	// notOpen is the start of an operation whose session could not be opened.
-	notOpen = -1
 
 	minBackoff = 10 * time.Millisecond
 	maxBackoff = time.Second
@@ -143,7 +141,6 @@ func (w *worker) openFor(st *stage) bool {
 		f.start = f.end
 		return true
 	}
-	f.start = notOpen
 	err = explain(err, w.busy.Swap(idle) == overdue)
 	st.end(w, f, err)
 	st.dialFailed(err, f.end)
@@ -159,11 +156,16 @@ func (w *worker) do(st *stage) int64 {
 	killed := w.busy.Swap(idle) == overdue
 	st.end(w, f, explain(err, killed))
 	lost := f.outcome.endsSession()
-	if !lost && !killed && w.uses != w.run.cfg.OpsPerSession {
+	if !lost && !killed && !w.spent() {
 		return f.end
 	}
 	w.close(st, lost)
 	return w.run.clock.now()
+}
+
+// spent reports whether the session is to be replaced although all is well.
+func (w *worker) spent() bool {
+	return w.uses == w.run.cfg.OpsPerSession || w.reporter != nil && w.reporter.Spent()
 }
 
 // dial opens a session. The caller has set busy.
@@ -194,6 +196,7 @@ func (w *worker) dial(st *stage) error {
 	}
 
 	w.session, w.uses, w.backoff = s, 0, 0
+	w.reporter, _ = s.(SpentReporter)
 	w.pipeliner, w.depth = nil, 1
 	if p, ok := s.(Pipeliner); ok && p.Depth() > 1 {
 		w.pipeliner, w.depth = p, p.Depth()

@@ -35,7 +35,7 @@ func (s *Server) mechanisms() ([]string, error) {
 	}
 	for _, m := range s.Mechanisms {
 		if !slices.Contains(allMechanisms, m) {
-			return nil, fmt.Errorf("Mechanisms: no mechanism %q: there are %s", m, strings.Join(allMechanisms, ", "))
+			return nil, fmt.Errorf("no mechanism %q, as in Mechanisms: there are %s", m, strings.Join(allMechanisms, ", "))
 		}
 	}
 	return s.Mechanisms, nil

@@ -368,11 +368,19 @@ func (s *Server) Close() {
 	}
 	s.mu.Unlock()
 
-	complain := time.AfterFunc(5*time.Second, func() {
+	ended := make(chan struct{})
+	go func() {
+		s.wg.Wait()
+		close(ended)
+	}()
+	late := time.NewTimer(5 * time.Second)
+	defer late.Stop()
+	select {
+	case <-ended:
+	case <-late.C:
 		s.tb.Logf("smtptest: Close waits for %s", s.waitsFor())
-	})
-	s.wg.Wait()
-	complain.Stop()
+		<-ended
+	}
 }
 
 func (s *Server) waitsFor() string {

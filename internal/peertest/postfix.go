@@ -51,7 +51,7 @@ func Postfix(tb testing.TB, cfg PostfixConfig) *PostfixServer {
 	}
 	for range startTries {
 		s := newPostfix(tb, cfg)
-		master := filepath.Join(postconf(tb, "daemon_directory"), "master")
+		master := filepath.Join(s.builtIn(tb, "daemon_directory"), "master")
 		// -d: stay in the foreground. -e: end after so many seconds, should
 		// everything else that ends it have failed.
 		s.p = start(tb, exec.Command(master, "-c", s.etc(), "-d", "-e", "900"))
@@ -177,10 +177,12 @@ func (s *PostfixServer) Kill() { s.p.kill() }
 // Stop ends Postfix as its administrator would.
 func (s *PostfixServer) Stop() { s.p.end() }
 
-// postconf returns the built-in default of a parameter.
-func postconf(tb testing.TB, parameter string) string {
+// builtIn returns the built-in default of a parameter.
+func (s *PostfixServer) builtIn(tb testing.TB, parameter string) string {
 	tb.Helper()
-	out, err := run(tb, "postconf", "postfix", "-d", "-h", parameter)
+	// Our own folder, as a machine whose Postfix was never configured has none
+	// and postconf complains.
+	out, err := run(tb, "postconf", "postfix", "-c", s.etc(), "-d", "-h", parameter)
 	if err != nil {
 		tb.Fatalf("%v; it wrote:\n%s", err, out)
 	}

@@ -59,23 +59,13 @@ type Conn struct {
 // New returns a Conn over conn.
 func New(conn net.Conn) *Conn {
 	c := &Conn{Conn: conn}
-	switch conn := conn.(type) {
-	case *net.TCPConn:
-		c.useRaw(conn)
-	case *net.UnixConn:
-		// Of a unixgram socket a read takes a message, however short.
-		if conn.LocalAddr().Network() == "unix" {
-			c.useRaw(conn)
+	if socket := socketOf(conn); socket != nil {
+		if raw, err := socket.SyscallConn(); err == nil {
+			c.raw = raw
+			c.pass = c.turn
 		}
 	}
 	return c
-}
-
-func (c *Conn) useRaw(conn syscall.Conn) {
-	if raw, err := conn.SyscallConn(); err == nil && haveRaw {
-		c.raw = raw
-		c.pass = c.turn
-	}
 }
 
 // WriteRead writes head and then tail, and reads at least one byte into in. It
@@ -113,8 +103,13 @@ func (c *Conn) WriteRead(head, tail, in []byte) (wrote, n int, err error) {
 	case c.err != nil:
 		return c.wrote, 0, c.err
 	case err != nil:
-		if op, ok := err.(*net.OpError); ok {
+		switch op, ok := err.(*net.OpError); {
+		case ok:
 			op.Op = "read" // not "raw-read"; it was made for us
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			err = c.opError("read", err)
+		default: // what an os.File's says when it is closed
+			err = c.opError("read", net.ErrClosed)
 		}
 		return c.wrote, 0, err
 	}
@@ -175,7 +170,7 @@ func (c *Conn) write(head, tail []byte) (int, error) {
 		return c.Conn.Write(head)
 	}
 	switch c.Conn.(type) {
-	case *net.TCPConn, *net.UnixConn:
+	case *net.TCPConn, *net.UnixConn: // which can writev
 		c.out = [2][]byte{head, tail}
 		c.bufs = c.out[:]
 		n, err := c.bufs.WriteTo(c.Conn)
@@ -202,4 +197,8 @@ func (c *Conn) write(head, tail []byte) (int, error) {
 	}
 	n, err := c.Conn.Write(tail)
 	return wrote + n, err
+}
+
+func (c *Conn) opError(op string, err error) error {
+	return &net.OpError{Op: op, Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }

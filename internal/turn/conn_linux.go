@@ -7,9 +7,26 @@ import (
 	"os"
 	"syscall"
 	"unsafe"
+
+	"github.com/benchmail/benchmail/internal/loopback"
 )
 
-const haveRaw = true
+// socketOf returns conn if it is a stream socket, and no wrapper of one that
+// would be passed by.
+func socketOf(conn net.Conn) syscall.Conn {
+	switch conn := conn.(type) {
+	case *net.TCPConn:
+		return conn
+	case *loopback.Conn:
+		return conn
+	case *net.UnixConn:
+		// Of a unixgram socket a read takes a message, however short.
+		if conn.LocalAddr().Network() == "unix" {
+			return conn
+		}
+	}
+	return nil
+}
 
 // errShort says that write(2) took less than there was.
 var errShort = errors.New("short write")
@@ -103,8 +120,4 @@ func writev(fd int, head, tail []byte) (int, error) {
 		return -1, errno
 	}
 	return int(n), nil
-}
-
-func (c *Conn) opError(op string, err error) error {
-	return &net.OpError{Op: op, Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -19,6 +20,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/benchmail/benchmail/internal/loopback"
 	"github.com/benchmail/benchmail/internal/turn"
 )
 
@@ -32,6 +34,7 @@ var transports = []struct {
 	pair func(testing.TB) (client, server net.Conn)
 }{
 	{"tcp", true, func(tb testing.TB) (net.Conn, net.Conn) { return socketPair(tb, "tcp", "127.0.0.1:0") }},
+	{"loopback", runtime.GOOS == "linux", func(tb testing.TB) (net.Conn, net.Conn) { return socketPair(tb, "loopback", "127.0.0.1:0") }},
 	{"unix", true, func(tb testing.TB) (net.Conn, net.Conn) {
 		return socketPair(tb, "unix", filepath.Join(tb.TempDir(), "s"))
 	}},
@@ -41,10 +44,17 @@ var transports = []struct {
 
 func socketPair(tb testing.TB, network, addr string) (client, server net.Conn) {
 	tb.Helper()
+	dial := func(l net.Listener) (net.Conn, error) { return net.Dial(network, l.Addr().String()) }
+	if network == "loopback" {
+		network = "tcp"
+		dial = func(l net.Listener) (net.Conn, error) {
+			return loopback.Dial(tb.Context(), netip.MustParseAddrPort(l.Addr().String()), netip.Addr{}, aWhile)
+		}
+	}
 	l, err := net.Listen(network, addr)
 	require.NoError(tb, err)
 	defer l.Close()
-	client, err = net.Dial(network, l.Addr().String())
+	client, err = dial(l)
 	require.NoError(tb, err)
 	server, err = l.Accept()
 	require.NoError(tb, err)
@@ -262,7 +272,7 @@ func TestInputBeforeTurn(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("Pending is for Linux")
 	}
-	for _, network := range []string{"tcp", "unix"} {
+	for _, network := range []string{"tcp", "loopback", "unix"} {
 		for _, tt := range []struct {
 			name, say  string
 			closeWrite bool
@@ -311,7 +321,7 @@ func TestInputBeforeTurn(t *testing.T) {
 // TestReplyBeforeReset: a server that says why it hangs up, and closes with our
 // data unread, which makes it a reset.
 func TestReplyBeforeReset(t *testing.T) {
-	for _, network := range []string{"tcp", "unix"} {
+	for _, network := range []string{"tcp", "loopback", "unix"} {
 		t.Run(network, func(t *testing.T) {
 			addr := "127.0.0.1:0"
 			if network == "unix" {
@@ -334,7 +344,7 @@ func TestReplyBeforeReset(t *testing.T) {
 				var op *net.OpError
 				require.ErrorAs(t, err, &op)
 				assert.Equal(t, "write", op.Op)
-				assert.Contains(t, err.Error(), "write "+network)
+				assert.Contains(t, err.Error(), "write "+conn.LocalAddr().Network())
 				n, err = c.Read(in)
 			}
 			require.NoError(t, err)
