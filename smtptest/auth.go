@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -12,17 +13,20 @@ import (
 	"github.com/benchmail/benchmail/internal/smtpwire"
 )
 
-// clientAuth is for Dialer.
+// clientAuth is what Dialer authenticates with.
 func (s *Server) clientAuth() sasl.Client {
-	var users []string
-	for user := range s.Users {
-		users = append(users, user)
+	user := ""
+	if users := slices.Sorted(maps.Keys(s.Users)); len(users) > 0 {
+		user = users[0]
 	}
-	slices.Sort(users)
-	if len(users) == 0 {
-		return sasl.NewPlainClient("", "", "")
+	switch list, _ := s.mechanisms(); {
+	case slices.Contains(list, "PLAIN"):
+	case slices.Contains(list, "LOGIN"):
+		return sasl.NewLoginClient(user, s.Users[user])
+	case slices.Contains(list, "OAUTHBEARER"):
+		return sasl.NewOAuthBearerClient(&sasl.OAuthBearerOptions{Username: user, Token: s.Users[user]})
 	}
-	return sasl.NewPlainClient("", users[0], s.Users[users[0]])
+	return sasl.NewPlainClient("", user, s.Users[user])
 }
 
 // allMechanisms are what Mechanisms may name, those that send the password

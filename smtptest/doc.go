@@ -31,7 +31,24 @@
 // # Faults
 //
 // A [Hook] sees every command and may let the server wait, answer otherwise, or
-// hang up in several ways; [Action] composes these.
+// hang up in several ways; [Action] composes these. For the usual ones there are
+// rules: which commands ([On]), which of them, and what then.
+//
+//	srv.Hook = smtptest.Chain(
+//		smtptest.On("RCPT").First(3).Reply("450 4.2.0 Try later"),
+//		smtptest.On(".").Every(100).HangUp(smtptest.Reset),
+//	)
+//
+// # Benchmarks
+//
+// [Benchmark] sends one message for each iteration of b.Loop over a pool of
+// sessions, with any [loadtest.Dialer], and reports what benchstat compares:
+//
+//	func BenchmarkDelivery(b *testing.B) {
+//		addr, roots := startServer(b) // the server under test
+//		d := &loadtest.SMTP{Addr: addr, TLSConfig: &tls.Config{RootCAs: roots}}
+//		smtptest.Benchmark(b, d, loadtest.Config{Sessions: 16})
+//	}
 //
 // # What is counted
 //

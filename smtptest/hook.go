@@ -62,13 +62,15 @@ type Action struct {
 	// If it begins with the digit that means success for the command (3 for
 	// DATA, 2 for all others that the server knows), the command is carried out
 	// and Reply takes the place of the server's reply, provided that this is
-	// positive too. Any other means that it is not carried out. After a 421 the session ends. A CONNECT that is answered
-	// with anything but 2 leaves a session that answers 503 until QUIT (RFC
-	// 5321 §3.1). A Reply to TLS is sent in place of the handshake, and the
-	// session ends.
+	// positive too. Any other means that it is not carried out.
+	//
+	// After a 421 the session ends. A CONNECT that is answered with anything but
+	// 2 leaves a session that answers 503 until QUIT (RFC 5321 §3.1). A Reply to
+	// TLS is sent in place of the handshake, and the session ends.
 	Reply string
 	// Delay is how long to wait before the reply. The session reads nothing
-	// meanwhile.
+	// meanwhile. The delays of LMTP's replies to one message add up: they are
+	// sent together.
 	Delay time.Duration
 	// Close is whether to hang up, and how.
 	Close CloseMode

@@ -91,6 +91,8 @@ func TestHookCloses(t *testing.T) {
 		{name: "before the handshake", why: "STARTTLS advertised and failing", setup: on("TLS", without), dialog: hello + "C STARTTLS\nS 220\nEOF"},
 		{name: "a reply in place of the handshake", setup: on("TLS", smtptest.Action{Reply: "454 4.7.0 No"}), dialog: hello + "C STARTTLS\nS 220\nS 454\nEOF"},
 		{name: "after 220", setup: on("STARTTLS", after), dialog: hello + "C STARTTLS\nS 220\nEOF"},
+		{name: "with TLS", why: "close_notify and FIN", setup: on("NOOP", after), dialog: starttls + hello + "C NOOP\nS 250\nEOF"},
+		{name: "half a reply with TLS", setup: on("NOOP", half), dialog: starttls + hello + "C NOOP\nS EOF 250 2.0\n"},
 		{name: "after 334", setup: func(s *smtptest.Server) {
 			on("AUTH", after)(s)
 			s.Users, s.AllowInsecureAuth = map[string]string{"ann": "secret"}, true

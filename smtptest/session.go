@@ -289,19 +289,6 @@ func (c *session) sayTooLong(line []byte) {
 	}
 }
 
-// tick is called by the server's sweep.
-func (c *session) tick() {
-	if n := c.turns.Load(); n != c.seen || n%turnStep != 0 {
-		c.seen, c.idle = n, 0
-		return
-	}
-	c.idle++
-	if c.idle == sweepTicks {
-		c.expired.Store(true)
-		c.raw.SetDeadline(time.Unix(1, 0))
-	}
-}
-
 // lingerTime is how long a session that the server ends waits for the client to
 // see it.
 const lingerTime = time.Second
@@ -335,6 +322,9 @@ func (c *session) hangUp(err error) {
 	// last reply: stop writing, and read until the client closes too.
 	if half.CloseWrite() != nil {
 		return
+	}
+	if tcp, ok := c.raw.(*net.TCPConn); ok && c.tls != nil {
+		tcp.CloseWrite() // TLS's was an alert
 	}
 	c.raw.SetReadDeadline(time.Now().Add(lingerTime))
 	for n := 0; n < maxSkip; {

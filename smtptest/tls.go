@@ -9,9 +9,9 @@ import (
 	"github.com/benchmail/benchmail/internal/turn"
 )
 
-// ClientTLSConfig returns a new configuration for clients of the server: it
-// trusts the server's certificate and expects a name that is in it, wherever the
-// server listens.
+// ClientTLSConfig returns a new configuration for clients of a started server:
+// it trusts the server's certificate and expects a name that is in it, wherever
+// the server listens.
 func (s *Server) ClientTLSConfig() *tls.Config {
 	if err := s.prepare(); err != nil {
 		s.tb.Fatalf("smtptest: ClientTLSConfig: %v", err)
@@ -19,8 +19,9 @@ func (s *Server) ClientTLSConfig() *tls.Config {
 	return &tls.Config{RootCAs: s.roots.Clone(), ServerName: s.serverName()}
 }
 
-// CertificatePEM returns what a client has to trust, in PEM: the authority that
-// signed the certificate made for the server, or the certificates in TLSConfig.
+// CertificatePEM returns what a client of a started server has to trust, in PEM:
+// the authority that signed the certificate made for the server, or the
+// certificates in TLSConfig.
 func (s *Server) CertificatePEM() []byte {
 	if err := s.prepare(); err != nil {
 		s.tb.Fatalf("smtptest: CertificatePEM: %v", err)

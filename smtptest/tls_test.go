@@ -125,6 +125,8 @@ func TestDialer(t *testing.T) {
 		{"IPv6", func(s *smtptest.Server) { s.Addr = "[::1]:0" }, (*smtptest.Server).Start, 1},
 		{"all addresses", func(s *smtptest.Server) { s.Addr = ":0" }, (*smtptest.Server).Start, 1},
 		{"AUTH", auth, (*smtptest.Server).Start, 1},
+		{"AUTH LOGIN", func(s *smtptest.Server) { auth(s); s.Mechanisms = []string{"LOGIN"} }, (*smtptest.Server).Start, 1},
+		{"AUTH OAUTHBEARER", func(s *smtptest.Server) { auth(s); s.Mechanisms = []string{"OAUTHBEARER"} }, (*smtptest.Server).Start, 1},
 		{"HELO only", func(s *smtptest.Server) { s.HELOOnly = true }, (*smtptest.Server).Start, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

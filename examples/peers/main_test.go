@@ -7,8 +7,9 @@
 // two processes that ran one after the other. An iteration of a benchmark is
 // such a round: benchmail, then the peer, then the floor, each as a process of
 // its own, so that getrusage tells what each used. The default is 5 rounds
-// (about 8 minutes in all); -benchtime=11x makes it 11. -benchtime=1x is a smoke
-// test: one round with a tenth of the messages.
+// (about 6 minutes in all on two idle cores; on a busy machine add -timeout 30m);
+// -benchtime=11x makes it 11. -benchtime=1x is a smoke test: one round with a
+// tenth of the messages.
 //
 // Each benchmark's line has the medians. After the last one comes a table of
 // the goals with the median, the smallest and the largest ratio. It is Markdown
@@ -19,6 +20,9 @@
 // github.com/nabeken/go-smtp-source@latest), and a server built on
 // github.com/emersion/go-smtp. The floor is the same bytes in the same round
 // trips over as many raw sockets, with no SMTP at all: what the kernel costs.
+//
+// BENCHMAIL_PEERS_PROFILE=DIR makes each of our own processes write a CPU profile
+// to that folder. Ratios are a little too large then.
 //
 // The words are those of the package loadtest. W1 to W6 are:
 //

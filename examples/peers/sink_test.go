@@ -8,7 +8,7 @@ import (
 // a message. A sink that costs more than the client takes the machine from the
 // load.
 func BenchmarkSink(b *testing.B) {
-	l := load{sessions: 100, messages: scaled(50_000)}
+	l := load{sessions: 100, messages: scaled(30_000)}
 	clients := map[string]func(*testing.B, load){
 		"smtp-source": func(b *testing.B, l load) { runSource(b, source, l) },
 		"benchmail": func(b *testing.B, l load) {

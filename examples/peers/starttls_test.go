@@ -28,7 +28,7 @@ func BenchmarkSTARTTLS(b *testing.B) {
 		b.ReportMetric(secure.rss.median(), "client-peak-RSS-bytes")
 	})
 	b.Run("mode=reconnect", func(b *testing.B) {
-		messages := scaled(5_000)
+		messages := scaled(3_000)
 		srv := startServer(b, serverSpec{})
 		bareSrv := startServer(b, serverSpec{ImplicitTLS: true})
 		var secure, plain, bare figures
