@@ -27,6 +27,9 @@ func NewHistogram(shards int, durations ...time.Duration) *Histogram {
 	return h
 }
 
+// HoldsBuffers reports whether a session of SMTP has buffers of its own.
+func HoldsBuffers(s Session) bool { return s.(*session).buf != nil }
+
 var (
 	KindOf    = kindOf
 	ErrnoKind = errnoKind

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -76,8 +77,22 @@ func (d *SMTP) connect(ctx context.Context) (net.Conn, time.Time, error) {
 			break
 		}
 	}
-	return nil, time.Time{}, errors.Join(errs...)
+	return nil, time.Time{}, inOneLine(errs)
 }
+
+// inOneLine joins errors, one for each address of a name, so that the text is
+// one line: errors.Join makes a line of each.
+type inOneLine []error
+
+func (e inOneLine) Error() string {
+	texts := make([]string, len(e))
+	for i, err := range e {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, ", ")
+}
+
+func (e inOneLine) Unwrap() []error { return e }
 
 // connectTo makes one connect and returns when it began. That is after the wait
 // for a token, which is about this side and not about the server. to is addr if
@@ -158,6 +173,14 @@ func connectError(ctx context.Context, err error, set *setup) error {
 		e.Err = canceled(context.Cause(ctx))
 	case isTimeout(err):
 		e.Err = fmt.Errorf("no connection within %v: %w: %w", set.timeouts.Connect, os.ErrDeadlineExceeded, err)
+		e.hint = "is Addr right, and is there a firewall on the way? Or raise Timeouts.Connect"
+	case isNotFound(err):
+		e.hint = "is the host in Addr " + strconv.Quote(set.address()) + " right?"
 	}
 	return e
+}
+
+func isNotFound(err error) bool {
+	dns, ok := errors.AsType[*net.DNSError](err)
+	return ok && dns.IsNotFound
 }

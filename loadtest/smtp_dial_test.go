@@ -2,14 +2,18 @@ package loadtest_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -137,6 +141,7 @@ func TestSMTPConnectTimeout(t *testing.T) {
 		_, err := d.Dial(t.Context())
 		assert.Equal(t, "timeout connect", kind(err))
 		assert.ErrorContains(t, err, "no connection within 7s")
+		assert.ErrorContains(t, err, "Timeouts.Connect")
 		assert.Equal(t, 7*time.Second, time.Since(begin))
 
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, loadtest.ErrAborted)
@@ -320,4 +325,146 @@ func TestSMTPAuthEndless(t *testing.T) {
 	d.NetDial = func(context.Context, string, string) (net.Conn, error) { return near, nil }
 	_, err := d.Dial(t.Context())
 	assert.Equal(t, "protocol AUTH", kind(err))
+}
+
+// names makes the resolver know these names and addresses only.
+func names(t *testing.T, addresses map[string][]string) {
+	old := net.DefaultResolver
+	t.Cleanup(func() { net.DefaultResolver = old })
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+		near, far := net.Pipe() // no PacketConn: so messages have their length before them (RFC 1035 §4.2.2)
+		go func() {
+			defer far.Close()
+			var length [2]byte
+			if _, err := io.ReadFull(far, length[:]); err != nil {
+				return
+			}
+			query := make([]byte, binary.BigEndian.Uint16(length[:]))
+			if _, err := io.ReadFull(far, query); err != nil {
+				return
+			}
+			answer := answerQuery(query, addresses)
+			far.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(answer))), answer...))
+		}()
+		return near, nil
+	}}
+}
+
+// answerQuery answers a DNS query for A or AAAA.
+func answerQuery(query []byte, addresses map[string][]string) []byte {
+	const header, typeA, typeAAAA = 12, 1, 28
+	end, name := header, ""
+	for query[end] != 0 {
+		label := query[end+1 : end+1+int(query[end])]
+		name, end = name+string(label)+".", end+1+len(label)
+	}
+	end += 1 + 4 // the root, type and class
+	kind := binary.BigEndian.Uint16(query[end-4:])
+	answer := append([]byte{}, query[:end]...)
+	answer[2], answer[3] = 0x81, 0x80                // a response; recursion desired and available
+	copy(answer[6:header], []byte{0, 0, 0, 0, 0, 0}) // no records but the answers
+	ips, ok := addresses[strings.TrimSuffix(name, ".")]
+	if !ok {
+		answer[3] |= 3 // no such name
+	}
+	for _, text := range ips {
+		ip := netip.MustParseAddr(text)
+		if kind == typeA != ip.Is4() || kind == typeAAAA != ip.Is6() {
+			continue
+		}
+		answer[7]++
+		answer = append(answer, 0xc0, header, 0, byte(kind), 0, 1, 0, 0, 0, 60, 0, byte(len(ip.AsSlice())))
+		answer = append(answer, ip.AsSlice()...)
+	}
+	return answer
+}
+
+// A name may have addresses that are public, and such that are not. What is
+// checked is the address that would be dialled, each time: a name that was
+// private may be public a moment later.
+func TestSMTPNames(t *testing.T) {
+	addresses := map[string][]string{
+		"local.test":   {"127.0.0.5"},
+		"private.test": {"127.0.0.5"},
+		"public.test":  {"192.0.2.1", "2001:db8::1"},
+		"mixed.test":   {"192.0.2.1", "127.0.0.5"},
+		"two.test":     {"127.0.0.6", "127.0.0.5"},
+		"none.test":    {"127.0.0.6", "127.0.0.7"},
+	}
+	names(t, addresses)
+	l, err := net.Listen("tcp", "127.0.0.5:0")
+	if err != nil {
+		t.Skip("only 127.0.0.1 is loopback here: ", err)
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	require.NoError(t, err)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go dialog(greeting + quit).serve(conn)
+		}
+	}()
+	for _, test := range []struct {
+		name, network, kind string
+		text                []string
+	}{
+		{"local.test", "", "", nil},
+		{"mixed.test", "", "", nil},
+		{"mixed.test", "tcp4", "", nil},
+		{"two.test", "", "", nil},
+		{"public.test", "", "connect public address", []string{"192.0.2.1: a public address", "2001:db8::1: a public address", "set AllowPublic"}},
+		{"public.test", "tcp6", "connect public address", []string{"2001:db8::1: a public address"}},
+		{"none.test", "", "connect ECONNREFUSED", []string{"127.0.0.6:" + port, "127.0.0.7:" + port, `is the server listening on "none.test:` + port + `"?`}},
+		{"unknown.test", "", "connect", []string{"no such host", `is the host in Addr "unknown.test:` + port + `" right?`}},
+	} {
+		d := &loadtest.SMTP{Addr: net.JoinHostPort(test.name, port), Network: test.network, Security: loadtest.Plaintext}
+		s, err := d.Dial(t.Context())
+		assert.Equal(t, test.kind, kind(err), "%s %s: %v", test.name, test.network, err)
+		if err == nil {
+			assert.NoError(t, s.Close())
+			continue
+		}
+		for _, text := range test.text {
+			assert.ErrorContains(t, err, text)
+		}
+		assert.NotContains(t, err.Error(), "\n", "one line, however many addresses")
+	}
+
+	d := &loadtest.SMTP{Addr: net.JoinHostPort("private.test", port), Security: loadtest.Plaintext}
+	s, err := d.Dial(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	addresses["private.test"] = []string{"192.0.2.7"}
+	_, err = d.Dial(t.Context())
+	assert.Equal(t, "connect public address", kind(err), "the second session, of the same Dialer")
+}
+
+// What this side runs out of is no finding about the server, and the error says
+// how to have more of it.
+func TestSMTPGeneratorErrors(t *testing.T) {
+	for _, test := range []struct {
+		errno syscall.Errno
+		kind  string
+		text  string
+	}{
+		{syscall.EMFILE, "generator: EMFILE", "ulimit -n"},
+		{syscall.EADDRNOTAVAIL, "generator: EADDRNOTAVAIL", "ResetOnClose"},
+	} {
+		d := &loadtest.SMTP{Addr: "127.0.0.1:25"}
+		d.NetDial = func(context.Context, string, string) (net.Conn, error) {
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", test.errno)}
+		}
+		res, err := loadtest.Run(t.Context(), d, loadtest.Config{Ops: 10, OpsPerSession: 1})
+		assert.ErrorIs(t, err, loadtest.ErrGenerator)
+		assert.ErrorContains(t, err, test.text)
+		assert.EqualValues(t, 1, countKind(res, test.kind))
+		assert.Equal(t, res.Ops, res.Failed)
+		if assert.NotEmpty(t, res.Warnings) {
+			assert.ErrorIs(t, res.Warnings[0], loadtest.ErrGenerator)
+		}
+	}
 }

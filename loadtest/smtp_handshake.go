@@ -103,6 +103,8 @@ func (s *session) greeting() error {
 				e.hint = "the server speaks TLS: is it a port for ImplicitTLS?"
 			case e.Kind() == "timeout greeting":
 				e.hint = "is it a port for ImplicitTLS, where the client speaks first?"
+			case e.Kind() == "protocol greeting":
+				e.hint = "is it an SMTP server?"
 			}
 		}
 		return err
@@ -117,6 +119,12 @@ func (s *session) greeting() error {
 // failSetup makes the error of a handshake that the server refuses.
 func (s *session) failSetup(st step, r smtpwire.Reply) *SMTPError {
 	e := newReplyError(st, r)
+	switch {
+	case r.Code == 421:
+		e.hint = "the server may have had too many sessions, or too many in a short time: use fewer Sessions, or raise its limits"
+	case st == stepAuth:
+		e.hint = "see what the function in SMTP.Auth returns"
+	}
 	s.lost = e
 	return e
 }
@@ -226,7 +234,9 @@ func (s *session) startTLS() error {
 	// Not HandshakeContext: it costs a goroutine, and the deadline serves.
 	if err := conn.Handshake(); err != nil {
 		e := s.fail(stepTLS, err)
-		e.hint = tlsHint(err)
+		if hint := tlsHint(err); hint != "" {
+			e.hint = hint
+		}
 		return e
 	}
 	s.tick()

@@ -337,8 +337,10 @@ func (s *session) fail(st step, err error) *SMTPError {
 		e.Err = canceled(s.cause())
 	case isTimeout(err):
 		e.Err = fmt.Errorf("no answer within %v: %w", s.limit(st), err)
+		e.hint = "raise Timeouts." + st.limitName() + " if the server may take that long"
 	case err == io.EOF:
 		e.Err = fmt.Errorf("the server closed the connection: %w", err)
+		e.hint = "its log may say why"
 	}
 	s.lost = e
 	return e

@@ -52,6 +52,23 @@ func (t *Timeouts) limit(st step) time.Duration {
 	return t.Command
 }
 
+// limitName is the field of Timeouts that limit returns.
+func (st step) limitName() string {
+	switch st {
+	case stepConnect:
+		return "Connect"
+	case stepGreeting:
+		return "Greeting"
+	case stepTLS:
+		return "TLS"
+	case stepMessage:
+		return "Message"
+	case stepQuit:
+		return "Quit"
+	}
+	return "Command"
+}
+
 // withDefaults returns t with what is 0 or less replaced.
 func (t Timeouts) withDefaults() Timeouts {
 	for _, f := range []struct {

@@ -192,6 +192,9 @@ func (s *session) verdict(st step, r smtpwire.Reply, class int) (refusal *SMTPEr
 	}
 	refusal = newReplyError(st, r)
 	refusal.refused = true
+	if r.Code == 530 { // RFC 3207 §4, RFC 4954 §6
+		refusal.hint = "set Auth, or Security to loadtest.STARTTLS, whichever the server wants"
+	}
 	return refusal, nil
 }
 

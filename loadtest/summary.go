@@ -16,10 +16,10 @@ func (r *Result) String() string {
 	fmt.Fprintf(&b, "%d accepted, %d refused (%d throttled), %d failed, %d in doubt\n",
 		r.Accepted, r.Refused, r.Throttled, r.Failed, r.InDoubt)
 
-	fmt.Fprintf(&b, "%-9s%7s%10s%10s%10s%10s\n", "", "count", "p50", "p90", "p99", "max")
+	fmt.Fprintf(&b, "%-10s%6s%10s%10s%10s%10s\n", "", "count", "p50", "p90", "p99", "max")
 	row := func(name string, h *Histogram) {
 		if h != nil && h.Count() > 0 {
-			fmt.Fprintf(&b, "%-9s%7d%10v%10v%10v%10v\n", name, h.Count(),
+			fmt.Fprintf(&b, "%-10s%6d%10v%10v%10v%10v\n", name, h.Count(),
 				short(h.Quantile(0.5)), short(h.Quantile(0.9)), short(h.Quantile(0.99)), short(h.Max()))
 		}
 	}

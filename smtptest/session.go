@@ -134,6 +134,9 @@ func (c *session) run() error {
 			return err
 		}
 	}
+	// Before the last reply: who has read it may be back for another session
+	// before this one is closed.
+	c.srv.leave(c)
 	return c.flush()
 }
 
