@@ -70,7 +70,9 @@ func (st *stage) dialFailed(err error, now int64) {
 	r := st.run
 	switch {
 	case r.stopped():
-	case r.dials.Load() == 0:
+	case r.dials.Load() == 0 && (outcomeOf(err) == failed || r.dialsFailed.Load() >= int64(len(r.workers))):
+		// A server that answers 421 may take the next: one for each place in
+		// the pool is enough to know.
 		st.fail(fmt.Errorf("no session could be opened: %w", err))
 	case r.open.Load() == 0 && now-r.lastUp.Load() >= int64(r.cfg.OpTimeout):
 		st.fail(fmt.Errorf("no session could be opened for %v: %w", r.cfg.OpTimeout, err))

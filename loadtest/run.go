@@ -203,7 +203,8 @@ func (r *run) perform(st *stage, ask bool, begin func() error) error {
 	}
 	st.source.start = r.clock.now()
 	if st.measured && r.cfg.Duration > 0 {
-		st.source.end = st.source.start + int64(r.cfg.Duration)
+		// Not beyond never: a Duration may be the longest there is.
+		st.source.end = st.source.start + min(int64(r.cfg.Duration), never-st.source.start)
 	}
 	openGate()
 	if ask {

@@ -13,6 +13,7 @@ func (s *session) lockstep(t *transaction) error {
 			t.reset = true // its reply is read below
 		}
 	}
+	s.mails++
 	s.send(t.env.mail(s.ext.eightBit))
 	t.group = s.queued
 	if t.reset {

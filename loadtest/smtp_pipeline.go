@@ -12,6 +12,19 @@ func (s *session) queueCommands(t *transaction, withData bool) {
 		t.reset = true
 		s.send(resetCommand)
 	}
+	s.mails++
+	n := t.env.recipients()
+	t.owes = 3 + n
+	if s.dialer.LMTP {
+		t.owes += n
+	}
+	s.owed += t.owes
+	if n > maxOwed {
+		s.send(t.env.mail(s.ext.eightBit))
+		s.queueRcpts(t)
+		return
+	}
+	t.next = n
 	if s.ext.eightBit && t.env.eightBit != nil {
 		s.send(t.env.eightBit)
 		s.send(t.env.afterMail(withData))
@@ -19,6 +32,40 @@ func (s *session) queueCommands(t *transaction, withData bool) {
 		s.send(t.env.commands)
 	} else {
 		s.send(t.env.commands[:t.env.rcpts[len(t.env.rcpts)-1]])
+	}
+}
+
+// maxOwed is how many replies the server may owe. One that cannot write them, as
+// we write and do not read, stops reading: both would wait for the other for ever
+// (RFC 2920 §3.1). A unix socket takes some 280 replies that are written one by
+// one, a TCP socket thousands.
+const maxOwed = 256
+
+// queueRcpts queues the next RCPTs of t, and DATA behind the last one if
+// Pipelined.
+func (s *session) queueRcpts(t *transaction) {
+	from, n := t.next, t.env.recipients()
+	t.next = min(from+maxOwed, n)
+	end := t.env.rcpts[t.next]
+	if t.next == n && s.dialer.Exchange == Pipelined {
+		end = len(t.env.commands)
+	}
+	s.send(t.env.commands[t.env.rcpts[from]:end])
+	t.group = s.queued
+}
+
+// queueBehind queues transactions behind those that are queued, as far as
+// maxOwed allows (Chunked): from the i-th oldest on.
+func (s *session) queueBehind(i int) {
+	for ; i < s.count; i++ {
+		before, t := s.at(i-1), s.at(i)
+		if t.group != 0 || t.settled {
+			continue
+		}
+		if !before.settled && before.end == 0 || s.owed+2*t.env.recipients() > maxOwed {
+			return
+		}
+		s.queueChunk(t)
 	}
 }
 
@@ -31,6 +78,13 @@ func (s *session) queueEnvelope(t *transaction) {
 // queueChunk queues all of t.
 func (s *session) queueChunk(t *transaction) {
 	s.queueCommands(t, false)
+	if t.next == t.env.recipients() {
+		s.queueData(t)
+	}
+}
+
+// queueData queues the chunk of t.
+func (s *session) queueData(t *transaction) {
 	// It is copied or written before the next one is made.
 	s.bdat = smtpwire.AppendBDAT(s.bdat[:0], t.env.size(), true)
 	s.send(s.bdat)
@@ -55,7 +109,13 @@ func (s *session) envelopeReplies(t *transaction) (refusal *SMTPError, err error
 		return nil, err
 	}
 	t.mailRefused = mail != nil
-	for range t.env.recipients() {
+	for i := range t.env.recipients() {
+		if i == t.next {
+			s.queueRcpts(t)
+			if s.dialer.Exchange == Chunked && t.next == t.env.recipients() {
+				s.queueData(t)
+			}
+		}
 		refused, err := s.ask(t, stepRcpt, t.group, 2, PhaseRcpt)
 		if err != nil {
 			return nil, err
@@ -138,6 +198,9 @@ var endOfData = []byte(smtpwire.EndOfData)
 
 // chunked sends a whole transaction together.
 func (s *session) chunked(t *transaction) error {
+	if t.group == 0 {
+		s.queueChunk(t)
+	}
 	err := s.chunkReplies(t)
 	if err != nil && s.lost == nil {
 		s.needReset = true
@@ -171,7 +234,6 @@ func (s *session) refusedChunk(t *transaction, refusal *SMTPError) error {
 		t.mailRefused = false
 		return s.fail(stepMessage, protocolError("the server accepts mail data after it has refused the envelope (%s)", refusal.Kind()))
 	}
-	s.messages++
 	return refusal
 }
 
@@ -185,6 +247,9 @@ func (s *session) settleBehind() {
 		t := s.at(i)
 		if t.settled {
 			continue
+		}
+		if t.group == 0 {
+			break
 		}
 		s.conclude(t, s.chunkReplies(t))
 		switch {

@@ -70,7 +70,9 @@ type session struct {
 	quickACK  bool       // set TCP_QUICKACK after the next write
 	needReset bool       // the server may be in a transaction that was given up
 	over      bool       // the server hung up after its last reply
-	messages  int        // transactions whose mail data the server answered
+	cut       error      // why a write failed: nothing may be sent behind the gap
+	owed      int        // replies to what is queued, at the most
+	mails     int        // MAIL commands queued
 	lost      *SMTPError // why the connection is of no use any more
 
 	watched <-chan struct{} // Done of the context that is watched
@@ -174,7 +176,7 @@ func (s *session) release() {
 func (s *session) send(b []byte) {
 	s.queued += int64(len(b))
 	switch {
-	case len(b) == 0:
+	case len(b) == 0, s.cut != nil:
 	case len(s.head) == 0:
 		s.head, s.owned = b[:len(b):len(b)], false
 	case len(s.tail) > 0, s.owned && len(s.head) > flushSize:
@@ -196,7 +198,8 @@ func (s *session) send(b []byte) {
 	}
 }
 
-// flush writes what is queued. If that fails, reading will tell why.
+// flush writes what is queued. If that fails as the server hung up, reading will
+// tell why.
 func (s *session) flush(st step) {
 	if len(s.head) == 0 || s.lost != nil {
 		s.head, s.tail = nil, nil
@@ -206,10 +209,17 @@ func (s *session) flush(st step) {
 		s.tick()
 	}
 	s.arm(st)
-	wrote, _ := s.conn.WriteAll(s.head, s.tail)
+	wrote, err := s.conn.WriteAll(s.head, s.tail)
 	s.sent += int64(wrote)
 	s.head, s.tail = nil, nil
 	s.markWritten()
+	switch {
+	case err == nil:
+	case isTimeout(err):
+		s.fail(st, err)
+	default:
+		s.cut, s.over = err, true
+	}
 }
 
 // reply returns the next reply, which is to a command that ends at the offset
@@ -219,11 +229,11 @@ func (s *session) reply(st step, end int64) (smtpwire.Reply, error) {
 	if s.lost != nil {
 		return smtpwire.Reply{}, s.lostAt(st)
 	}
-	late := s.sent < end // the command was not written yet
+	late := s.sent < end && s.cut == nil // the command was not written yet
 	if late && s.r < s.w {
 		return s.stray(st)
 	}
-	armed, cut := false, error(nil)
+	armed := false
 	for {
 		if s.r < s.w {
 			r, n, err := smtpwire.ParseReply(s.buf.in[s.r:s.w])
@@ -235,8 +245,8 @@ func (s *session) reply(st step, end int64) (smtpwire.Reply, error) {
 					s.r, s.w = 0, 0
 				}
 				// A reply to what was not sent in full can only be a no.
-				if cut != nil && r.Code < 400 {
-					return r, s.fail(st, cut)
+				if s.cut != nil && s.sent < end && r.Code < 400 {
+					return r, s.fail(st, s.cut)
 				}
 				return r, nil
 			}
@@ -256,6 +266,9 @@ func (s *session) reply(st step, end int64) (smtpwire.Reply, error) {
 			// EHLO must be written and its reply not yet awaited.
 			s.quickACK = false
 			s.flush(st)
+			if s.lost != nil {
+				return smtpwire.Reply{}, s.lost
+			}
 			quickACK(s.socket)
 		}
 		// With one transaction in flight the server owes nothing when we write.
@@ -274,12 +287,12 @@ func (s *session) reply(st step, end int64) (smtpwire.Reply, error) {
 		s.tick()
 		switch {
 		case err == nil, n > 0:
-		case todo > wrote && cut == nil && !isTimeout(err):
+		case todo > wrote && s.cut == nil && !isTimeout(err):
 			// The server has hung up while we were writing, maybe after it
 			// said why.
-			cut, s.over = err, true
-		case cut != nil:
-			return smtpwire.Reply{}, s.fail(st, cut)
+			s.cut, s.over = err, true
+		case s.cut != nil:
+			return smtpwire.Reply{}, s.fail(st, s.cut)
 		default:
 			return smtpwire.Reply{}, s.fail(st, err)
 		}
@@ -370,7 +383,16 @@ func (s *session) lostAt(st step) *SMTPError {
 // Spent reports that the server will not take another transaction: it hung up
 // after its last reply, or has had as many as its LIMITS MAILMAX allows.
 func (s *session) Spent() bool {
-	return s.over || s.lost != nil || s.ext.mailMax > 0 && s.messages+s.count >= s.ext.mailMax
+	if s.over || s.lost != nil || s.ext.mailMax <= 0 {
+		return s.over || s.lost != nil
+	}
+	mails := s.mails // refused ones count too (RFC 9422 §4.1)
+	for i := range s.count {
+		if s.at(i).group == 0 {
+			mails++ // it will be sent
+		}
+	}
+	return mails >= s.ext.mailMax
 }
 
 // TakePhases returns the timings of the handshakes, and of QUIT after Close.

@@ -1,6 +1,9 @@
 package loadtest
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // A step is what a session is waiting for: what its errors are named after, how
 // long it may take, and as which phase it is timed.
@@ -85,6 +88,7 @@ func (t Timeouts) withDefaults() Timeouts {
 		if *f.limit <= 0 {
 			*f.limit = f.def
 		}
+		*f.limit = min(*f.limit, math.MaxInt64/2) // for arm, which adds to it
 	}
 	return t
 }

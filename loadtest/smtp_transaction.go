@@ -17,6 +17,9 @@ type transaction struct {
 	end   int64         // offset behind the last octet of its mail data; 0: not queued
 	wrote time.Duration // when its commands were written; 0: not yet
 
+	next int // RCPTs queued
+	owes int // replies, at the most
+
 	reset       bool // a RSET goes before its MAIL
 	mailRefused bool // by a 4xx or 5xx
 	partial     bool // LMTP: some recipients were accepted, or not answered, before the end
@@ -78,7 +81,11 @@ func (s *session) Start(ctx context.Context, op *Op) error {
 			s.queueEnvelope(t)
 		}
 	case Chunked:
-		s.queueChunk(t)
+		if s.count == 1 {
+			s.queueChunk(t)
+		} else {
+			s.queueBehind(s.count - 1)
+		}
 	}
 	return nil
 }
@@ -91,6 +98,9 @@ func (s *session) Finish(ctx context.Context) (*Op, error) {
 	s.watch(ctx)
 	t := s.at(0)
 	s.settle(t)
+	if s.dialer.Exchange == Chunked && s.lost == nil && s.at(s.count-1).group == 0 {
+		s.queueBehind(1)
+	}
 	op, err := t.op, t.err
 	*t = transaction{}
 	s.first = (s.first + 1) % len(s.ring)
@@ -127,6 +137,7 @@ func (s *session) settle(t *transaction) {
 // conclude notes how t ended.
 func (s *session) conclude(t *transaction, err error) {
 	t.settled, t.err = true, err
+	s.owed -= t.owes
 	e, ok := err.(*SMTPError)
 	if !ok || e.refused || t.mailRefused || t.end == 0 || s.sent < t.end {
 		return
@@ -248,7 +259,6 @@ func (s *session) final(t *transaction) error {
 	if err != nil {
 		return err
 	}
-	s.messages++
 	if refusal != nil {
 		// The transaction should be over (RFC 5321 §4.1.1.4). Postfix leaves
 		// it open if smtpd_end_of_data_restrictions refused it.
@@ -278,7 +288,6 @@ func (s *session) finalLMTP(t *transaction) error {
 		}
 	}
 	s.lap(PhaseMessage, &t.op.Phases)
-	s.messages++
 	if t.op.Recipients == 0 {
 		s.needReset = true
 		return first

@@ -24,14 +24,12 @@ func (c *session) command(line []byte) error {
 		// RFC 5321 §2.3.8. It is taken for the end of the line, so that a person
 		// with a keyboard learns why, and refused, so that no client gets used
 		// to it.
-		c.verb = "unknown"
-		c.say(replyBareLF)
+		c.refuseLine(line, replyBareLF)
 		return nil
 	}
 	cmd, err := smtpwire.ParseCommand(text)
 	if err != nil {
-		c.verb = "unknown"
-		c.say(replyControl)
+		c.refuseLine(line, replyControl)
 		return nil
 	}
 	switch c.verb = verbName(cmd.Verb); cmd.Verb {
@@ -66,6 +64,18 @@ func (c *session) command(line []byte) error {
 	}
 	c.end(act)
 	return err
+}
+
+// refuseLine refuses a line that is not carried out, whatever it says. If it
+// announced a chunk, the session ends: nobody knows whether and where that
+// comes, and its octets would be taken for commands.
+func (c *session) refuseLine(line []byte, r *reply) {
+	c.override, c.verb = "", "unknown"
+	if c.srv.ext.chunking && len(line) > 4 && smtpwire.EqualFold(line[:5], "BDAT ") {
+		c.closing = true
+		r = replyBDATSyntax
+	}
+	c.say(r)
 }
 
 var crlf = []byte("\r\n")

@@ -130,6 +130,9 @@ func (c *session) run() error {
 		if err != nil {
 			return err
 		}
+		if line == nil { // refused, and the session with it
+			break
+		}
 		if err := c.command(line); err != nil {
 			return err
 		}
@@ -218,7 +221,8 @@ func (c *session) flush() error {
 }
 
 // readLine returns the next command line with its line end, which is borrowed
-// until the next read. Lines that are too long are skipped and refused.
+// until the next read. Lines that are too long are skipped and refused; it is nil
+// if one of them ends the session.
 func (c *session) readLine() ([]byte, error) {
 	searched := 0
 	for {
@@ -227,6 +231,9 @@ func (c *session) readLine() ([]byte, error) {
 			c.r += len(line)
 			if len(line) > maxLine(line) {
 				c.sayTooLong(line)
+				if c.closing {
+					return nil, nil
+				}
 				searched = 0
 				continue
 			}
@@ -234,14 +241,12 @@ func (c *session) readLine() ([]byte, error) {
 		}
 		searched = c.w - c.r
 		if part := c.buf[c.r:c.w]; searched >= maxLine(part) {
-			isAuth := maxLine(part) == smtpwire.MaxAuthLine
+			verb := [5]byte(part) // longer than that
 			if err := c.skipLine(); err != nil {
 				return nil, err
 			}
-			if isAuth {
-				c.sayTooLong([]byte("AUTH "))
-			} else {
-				c.sayTooLong(nil)
+			if c.sayTooLong(verb[:]); c.closing {
+				return nil, nil
 			}
 			searched = 0
 			continue
@@ -284,12 +289,11 @@ func (c *session) skipLine() error {
 }
 
 func (c *session) sayTooLong(line []byte) {
-	c.override, c.verb = "", "unknown"
+	r := replyLineTooLong
 	if maxLine(line) == smtpwire.MaxAuthLine {
-		c.say(replyAuthLong)
-	} else {
-		c.say(replyLineTooLong)
+		r = replyAuthLong
 	}
+	c.refuseLine(line, r)
 }
 
 // lingerTime is how long a session that the server ends waits for the client to
