@@ -11,6 +11,9 @@ import (
 	"github.com/benchmail/benchmail/smtptest"
 )
 
+// With so many recipients and so much depth there are more replies than a unix
+// socket holds: the client must read while it sends (RFC 2920 §3.1). Refusals on
+// the way must not upset the count of what is owed.
 func TestDepthManyRecipients(t *testing.T) {
 	for _, lmtp := range []bool{false, true} {
 		srv := smtptest.NewUnstartedServer(t)
@@ -26,8 +29,5 @@ func TestDepthManyRecipients(t *testing.T) {
 		require.NoError(t, err)
 		assert.Zero(t, res.Failed+res.InDoubt, "%v", res)
 		assert.Equal(t, srv.Stats().Messages, res.Accepted, "%v", res)
-		d.Message = func(n int64) *loadtest.Message {
-			return loadtest.NumberedRecipients(&loadtest.Message{From: "a@x", Data: []byte("x\r\n")}, "user+@localhost", int(1+(n*n)%1500))(n)
-		}
 	}
 }
