@@ -116,16 +116,16 @@ func (m *Message) makeEnvelope() error {
 			return fmt.Errorf("smtp: message: From %q: %w", m.From, err)
 		}
 	}
-	m.env.utf8 = !isASCII(m.From)
+	m.env.utf8 = smtpwire.NeedsUTF8(m.From)
 	for _, to := range m.To {
 		if err := smtpwire.CheckAddress(to); err != nil {
 			return fmt.Errorf("smtp: message: To %q: %w", to, err)
 		}
-		m.env.utf8 = m.env.utf8 || !isASCII(to)
+		m.env.utf8 = m.env.utf8 || smtpwire.NeedsUTF8(to)
 	}
 	for name, params := range map[string]string{"MailParams": m.MailParams, "RcptParams": m.RcptParams} {
-		if strings.ContainsFunc(params, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-			return fmt.Errorf("smtp: message: %s %q has a control character", name, params)
+		if err := smtpwire.CheckParams([]byte(params)); err != nil {
+			return fmt.Errorf("smtp: message: %s %q: %w", name, params, err)
 		}
 	}
 
@@ -193,9 +193,9 @@ func newMailData(data []byte) *mailData {
 // size is that of RFC 1870 §5: line ends counted, stuffed dots not.
 func (d *mailData) size() int64 { return int64(len(d.chunk)) }
 
-func isASCII[T string | []byte](b T) bool {
-	for i := 0; i < len(b); i++ {
-		if b[i] >= utf8.RuneSelf {
+func isASCII(b []byte) bool {
+	for _, c := range b {
+		if c >= utf8.RuneSelf {
 			return false
 		}
 	}

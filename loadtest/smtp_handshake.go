@@ -19,19 +19,13 @@ type extensions struct {
 	startTLS, pipelining, chunking, eightBit, smtpUTF8 bool
 
 	mailMax int    // LIMITS MAILMAX (RFC 9422): transactions in a session; 0: no limit
-	auth    string // SASL mechanisms, upper case, separated by spaces
+	auth    string // SASL mechanisms, upper case, a space before each
 }
 
 func parseExtensions(r smtpwire.Reply) extensions {
 	var ext extensions
-	first := true
-	for text := range r.Lines {
-		if first { // the server's name and a greeting
-			first = false
-			continue
-		}
-		keyword, params, _ := strings.Cut(strings.ToUpper(string(text)), " ")
-		switch keyword {
+	for keyword, args := range r.Keywords {
+		switch params := strings.ToUpper(string(args)); strings.ToUpper(string(keyword)) {
 		case "STARTTLS":
 			ext.startTLS = true
 		case "PIPELINING":
@@ -43,7 +37,7 @@ func parseExtensions(r smtpwire.Reply) extensions {
 		case "SMTPUTF8":
 			ext.smtpUTF8 = true
 		case "AUTH":
-			ext.auth = params
+			ext.auth += " " + params // there may be an "AUTH=" for old clients too
 		case "LIMITS":
 			for limit := range strings.FieldsSeq(params) {
 				if n, ok := strings.CutPrefix(limit, "MAILMAX="); ok {
@@ -292,8 +286,8 @@ func (s *session) authenticate() error {
 	}
 	if !offers(s.ext.auth, mechanism) {
 		hint := "it offers no AUTH"
-		if s.ext.auth != "" {
-			hint = "it offers " + s.ext.auth
+		if strings.TrimSpace(s.ext.auth) != "" {
+			hint = "it offers" + s.ext.auth
 		} else if s.tls == nil {
 			hint += " without TLS: set Security to loadtest.STARTTLS"
 		}
