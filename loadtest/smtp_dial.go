@@ -43,13 +43,13 @@ func (d *SMTP) Dial(ctx context.Context) (Session, error) {
 func (d *SMTP) connect(ctx context.Context) (net.Conn, time.Time, error) {
 	set := &d.setup
 	if d.NetDial != nil || set.network == "unix" {
-		return d.connectTo(ctx, set.address(), netip.AddrPort{})
+		return d.connectTo(ctx, netip.AddrPort{})
 	}
 	if set.literal.IsValid() {
 		if err := d.checkPublic(set.literal.Addr()); err != nil {
 			return nil, time.Time{}, err
 		}
-		return d.connectTo(ctx, set.literalAddr, set.literal)
+		return d.connectTo(ctx, set.literal)
 	}
 	network := "ip" + set.network[len("tcp"):] // ip, ip4, ip6
 	lookup, cancel := context.WithTimeout(ctx, set.timeouts.Connect)
@@ -67,8 +67,7 @@ func (d *SMTP) connect(ctx context.Context) (net.Conn, time.Time, error) {
 		if err == nil {
 			var conn net.Conn
 			var began time.Time
-			to := netip.AddrPortFrom(ip, set.portNumber)
-			if conn, began, err = d.connectTo(ctx, to.String(), to); err == nil {
+			if conn, began, err = d.connectTo(ctx, netip.AddrPortFrom(ip, set.portNumber)); err == nil {
 				return conn, began, nil
 			}
 		}
@@ -95,9 +94,9 @@ func (e inOneLine) Error() string {
 func (e inOneLine) Unwrap() []error { return e }
 
 // connectTo makes one connect and returns when it began. That is after the wait
-// for a token, which is about this side and not about the server. to is addr if
-// that is an IP address.
-func (d *SMTP) connectTo(ctx context.Context, addr string, to netip.AddrPort) (net.Conn, time.Time, error) {
+// for a token, which is about this side and not about the server. to is not
+// valid for a unix socket and for NetDial, which have an address of their own.
+func (d *SMTP) connectTo(ctx context.Context, to netip.AddrPort) (net.Conn, time.Time, error) {
 	set := &d.setup
 	if set.connects != nil {
 		select {
@@ -108,9 +107,13 @@ func (d *SMTP) connectTo(ctx context.Context, addr string, to netip.AddrPort) (n
 		}
 	}
 	began := time.Now()
-	if d.NetDial == nil && to.Addr().Unmap().IsLoopback() {
+	if to.Addr().Unmap().IsLoopback() {
 		conn, err := loopback.Dial(ctx, to, set.local, set.timeouts.Connect)
 		return conn, began, err
+	}
+	addr := set.address()
+	if to.IsValid() {
+		addr = to.String()
 	}
 	ctx, cancel := context.WithDeadline(ctx, began.Add(set.timeouts.Connect))
 	defer cancel()

@@ -19,16 +19,15 @@ type setup struct {
 	port    string         // or the path of a unix socket
 	literal netip.AddrPort // if host is an address: no look-up needed
 
-	literalAddr string // literal as net.Dialer wants it
-	portNumber  uint16
-	local       netip.Addr // the zero value lets the kernel choose
-	hello       string
-	tls         *tls.Config
-	depth       int
-	timeouts    Timeouts
-	connects    chan struct{} // holds a token for each connect under way; nil: no limit
-	buffers     sync.Pool     // of *buffers
-	err         error         // a field is wrong
+	portNumber uint16
+	local      netip.Addr // the zero value lets the kernel choose
+	hello      string
+	tls        *tls.Config
+	depth      int
+	timeouts   Timeouts
+	connects   chan struct{} // holds a token for each connect under way; nil: no limit
+	buffers    sync.Pool     // of *buffers
+	err        error         // a field is wrong
 
 	// oneByOne means that the server has shown that it does not end a
 	// transaction whose mail data it refuses, so that the next one's commands
@@ -162,7 +161,6 @@ func (s *setup) parseAddr(addr, network string) error {
 	s.port, s.portNumber = strconv.Itoa(port), uint16(port)
 	if ip, err := netip.ParseAddr(s.host); err == nil {
 		s.literal = netip.AddrPortFrom(ip, uint16(port))
-		s.literalAddr = s.literal.String()
 	}
 	return nil
 }

@@ -135,13 +135,7 @@ func (c *session) mailParams(params []byte) (tx transaction, r *reply) {
 		default:
 			r = replyParam
 		}
-		if r == nil && !valid {
-			r = replyParamSyntax
-		}
-		if r == nil && seen&param != 0 {
-			r = replyParamTwice
-		}
-		seen |= param
+		r = seen.add(param, valid, r)
 		return r == nil
 	})
 	return tx, r
@@ -164,13 +158,7 @@ func (c *session) rcptParams(params []byte) (r *reply) {
 		default:
 			r = replyParam
 		}
-		if r == nil && !valid {
-			r = replyParamSyntax
-		}
-		if r == nil && seen&param != 0 {
-			r = replyParamTwice
-		}
-		seen |= param
+		r = seen.add(param, valid, r)
 		return r == nil
 	})
 	return r
@@ -178,6 +166,20 @@ func (c *session) rcptParams(params []byte) (r *reply) {
 
 // paramSet is a set of parameters: each may come once.
 type paramSet uint8
+
+// add notes param and returns the reply that refuses it: r if there is one
+// already, nil if it is well.
+func (s *paramSet) add(param paramSet, valid bool, r *reply) *reply {
+	switch {
+	case r != nil:
+	case !valid:
+		r = replyParamSyntax
+	case *s&param != 0:
+		r = replyParamTwice
+	}
+	*s |= param
+	return r
+}
 
 const (
 	paramSize paramSet = 1 << iota
