@@ -1,4 +1,0 @@
-// This program does not compile.
-package main
-
-func main() { undeclaredName() }
