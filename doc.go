@@ -8,6 +8,8 @@
 //   - [github.com/benchmail/benchmail/loadtest] is the load engine behind it:
 //     a pool of sessions, closed and open loops, histograms, counts that add
 //     up; and SMTP, its Dialer for SMTP and LMTP servers.
+//   - [github.com/benchmail/benchmail/containers] starts the server under test
+//     in a container and measures what it uses.
 //
 // The benchmark of a mail server is this:
 //

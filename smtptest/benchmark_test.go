@@ -65,7 +65,7 @@ func parse(t *testing.T, output string) (results []*benchfmt.Result, units bench
 		}
 	}
 	require.NoError(t, r.Err())
-	assert.Equal(t, 10, metadata, "each unit's direction once")
+	assert.Equal(t, 11, metadata, "each unit's direction once")
 	require.NotEmpty(t, results)
 	for _, res := range results {
 		var config []string

@@ -98,8 +98,8 @@ func share(r float64) float64 {
 }
 
 // unitLines is the direction of each unit that golang.org/x/perf does not know by
-// itself: gates need it. All of them at once, as only the first call may write,
-// and before other benchmarks with other metrics. Never a line of another form:
+// itself: gates need it. All of them at once, that of package containers' own
+// metric too, as only the first call may write. Never a line of another form:
 // "word: text" would be a benchmark configuration, and benchstat does not compare
 // results whose configurations differ.
 const unitLines = `Unit msgs/s better=higher
@@ -112,6 +112,7 @@ Unit dial-p50-ns better=lower
 Unit dial-p99-ns better=lower
 Unit server-cpu-ns/op better=lower
 Unit server-peak-RSS-bytes better=lower
+Unit server-RSS-bytes/session better=lower
 `
 
 var unitsOnce sync.Once

@@ -42,6 +42,7 @@ func TestRulesCanFail(t *testing.T) {
 		why  string
 	}{
 		{"direct", rule{of: "a", forbid: []string{b}}, []string{a + " > " + b}, "a imports b"},
+		{"imported directly", rule{of: "...", direct: []string{"x.org/y/..."}}, []string{b + " > x.org/y"}, "and not a, which imports b"},
 		{"through another", rule{of: "a", forbid: []string{"testing/..."}}, []string{a + " > " + b + " > testing"}, "the way is shown"},
 		{"below a pattern", rule{of: "a", forbid: []string{"x.org/y/..."}},
 			[]string{a + " > " + b + " > x.org/y", a + " > " + b + " > x.org/y > x.org/y/sub"}, "both match"},

@@ -13,8 +13,9 @@ type rule struct {
 
 	// tests makes it hold for the packages' tests too.
 	tests bool
-	// forbid are patterns of what may not be needed, directly or through others.
-	forbid []string
+	// forbid are patterns of what may not be needed, directly or through others;
+	// direct, of what may not be imported directly.
+	forbid, direct []string
 	// external, if not nil, are patterns of all that may be needed from outside
 	// of the module and the standard library; required, of what must be, or the
 	// list is out of date.
@@ -59,8 +60,16 @@ var rules = []rule{
 		why: "what loadtest and smtptest are made of",
 	},
 	{
-		name: "testify is for tests", of: "...", forbid: []string{testify},
+		name: "testify is for tests", of: "...", direct: []string{testify},
 		why: "a helper that brings an assertion library forces it on its user",
+	},
+	{
+		name: "loadtest without testify", of: "loadtest/...", forbid: []string{testify},
+		why: "a helper that brings an assertion library forces it on its user; containers gets it from testcontainers",
+	},
+	{
+		name: "smtptest without testify", of: "smtptest/...", forbid: []string{testify},
+		why: "a helper that brings an assertion library forces it on its user; containers gets it from testcontainers",
 	},
 	{
 		name: "what loadtest needs", of: "loadtest",
@@ -96,6 +105,11 @@ func (r rule) check(g graph) []string {
 		imports := p.Imports
 		if r.tests {
 			imports = slices.Concat(imports, p.TestImports, p.XTestImports)
+		}
+		for _, imported := range imports {
+			if slices.ContainsFunc(r.direct, func(pattern string) bool { return matches(imported, pattern) }) {
+				complain("%s > %s", path, imported)
+			}
 		}
 		for needed, way := range g.needs(path, imports) {
 			for _, pattern := range r.forbid {

@@ -1,0 +1,122 @@
+package containers
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/moby/moby/client"
+	"github.com/testcontainers/testcontainers-go"
+)
+
+// RunBinary builds a Go main package, as "go build" would in this folder (in a
+// test: that of the test's package), statically for the system that Docker runs
+// on, puts the program into an image with nothing else, and starts a container
+// of it as [Run] does: neither a registry nor a Dockerfile is needed.
+//
+// pkg is an import path or a path such as "./cmd/server". cgo is off. Arguments
+// of the program are given with testcontainers.WithCmd, or with [WithListen].
+// The program runs as root with an empty file system but for /tmp. See
+// [WithBuildFlags].
+//
+// If the program cannot be built, what the compiler says is in the error.
+func RunBinary(ctx context.Context, pkg string, opts ...testcontainers.ContainerCustomizer) (*Server, error) {
+	return run(ctx, recipe{
+		name:     "Go program " + pkg,
+		settings: defaults(),
+		build: func(ctx context.Context, d *docker, s *settings) (string, bool, error) {
+			arch, err := d.goarch(ctx)
+			if err != nil {
+				return "", false, err
+			}
+			program, err := goBuild(ctx, pkg, arch, s.buildFlags)
+			if err != nil {
+				return "", false, err
+			}
+			archive, err := tarOf([]contextFile{
+				{"Dockerfile", 0o644, []byte(scratchDockerfile)},
+				{"server", 0o755, program},
+				// COPY makes no empty folder without a file in it.
+				{"tmp/.keep", 0o644, nil},
+			})
+			if err != nil {
+				return "", false, err
+			}
+			img, err := d.build(ctx, testcontainers.FromDockerfile{
+				ContextArchive: bytes.NewReader(archive),
+				Repo:           "benchmail/binary",
+				Tag:            uuid.NewString(),
+			})
+			return img, true, err
+		},
+	}, opts)
+}
+
+const scratchDockerfile = `FROM scratch
+COPY tmp /tmp
+COPY server /server
+ENTRYPOINT ["/server"]
+`
+
+// goarch returns Go's name for the architecture that Docker runs on.
+func (d *docker) goarch(ctx context.Context) (string, error) {
+	v, err := d.api.ServerVersion(ctx, client.ServerVersionOptions{})
+	if err != nil {
+		return "", err
+	}
+	if v.Os != "linux" {
+		return "", fmt.Errorf("containers are those of %s here, and RunBinary makes programs for Linux", v.Os)
+	}
+	return v.Arch, nil
+}
+
+// goBuild returns the program.
+func goBuild(ctx context.Context, pkg, arch string, flags []string) ([]byte, error) {
+	env := append(os.Environ(), "GOOS=linux", "GOARCH="+arch, "CGO_ENABLED=0")
+	list := exec.CommandContext(ctx, "go", "list", "-f", "{{.Name}}")
+	list.Args = append(list.Args, flags...)
+	list.Args = append(list.Args, "--", pkg)
+	list.Env = env
+	out, err := outputOf(list)
+	if err != nil {
+		return nil, err
+	}
+	// go build would write a library that nobody can run.
+	if name := strings.TrimSpace(string(out)); name != "main" {
+		return nil, fmt.Errorf("it is package %q; RunBinary needs one main package", name)
+	}
+	dir, err := os.MkdirTemp("", "benchmail")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "server")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", file)
+	build.Args = append(build.Args, flags...)
+	build.Args = append(build.Args, "--", pkg)
+	build.Env = env
+	if _, err := outputOf(build); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(file)
+}
+
+// outputOf returns the standard output of a command, and has its standard error
+// in the error.
+func outputOf(cmd *exec.Cmd) ([]byte, error) {
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return nil, fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args[:2], " "), err, bytes.TrimSpace(exit.Stderr))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", strings.Join(cmd.Args[:2], " "), err)
+	}
+	return out, nil
+}

@@ -1,0 +1,71 @@
+package containers
+
+import (
+	"context"
+	"io/fs"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+)
+
+// ProcessLabel marks the containers of this process.
+var ProcessLabel = processLabel + "=" + processID
+
+func (c SinkConfig) Flags() ([]string, error) { return c.flags() }
+
+func ReadCgroup(files fs.FS, pid int, id string) (Resources, error) {
+	g, err := findCgroup(files, pid, id)
+	if err != nil {
+		return Resources{}, err
+	}
+	return g.read(context.Background())
+}
+
+var (
+	FromStats   = fromStats
+	Listening   = listening
+	FindProxies = findProxies
+	ProcessCPU  = processCPU
+)
+
+type Tail = tail
+
+// WithoutHostFiles has everything done as if Docker were on another machine.
+func WithoutHostFiles(tb testing.TB) {
+	was := hostFS
+	hostFS = fstest.MapFS{}
+	tb.Cleanup(func() { hostFS = was })
+}
+
+// Reading is one from each source, the files' around the one of Docker.
+type Reading struct{ Before, Docker, After Resources }
+
+func (srv *Server) ReadBoth(ctx context.Context) (r Reading, err error) {
+	state, err := srv.State(ctx)
+	if err != nil {
+		return r, err
+	}
+	g, err := findCgroup(hostFS, state.Pid, srv.GetContainerID())
+	if err != nil {
+		return r, err
+	}
+	if r.Before, err = g.read(ctx); err != nil {
+		return r, err
+	}
+	if r.Docker, err = (&stats{srv.docker, srv.GetContainerID()}).read(ctx); err != nil {
+		return r, err
+	}
+	r.After, err = g.read(ctx)
+	return r, err
+}
+
+// Sampled runs a measurement over made-up readings, one for each sample.
+func Sampled(readings []Resources) (cpu time.Duration, peak int64) {
+	m := &measurement{srv: &Server{}, before: &container.State{}, first: readings[0], last: readings[0], peak: readings[0].RSS}
+	for _, r := range readings[1:] {
+		m.add(r)
+	}
+	return m.lost.CPU + m.last.CPU - m.first.CPU, m.peak
+}

@@ -1,0 +1,4 @@
+// This program does not compile.
+package main
+
+func main() { undeclaredName() }
