@@ -1,0 +1,2 @@
+// Package gate says whether a commit made a server slower.
+package gate
