@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-
-	"golang.org/x/perf/benchfmt"
 )
 
 // A Verdict is what is known of a metric of a benchmark.
@@ -68,6 +66,7 @@ type ABInfo struct {
 	Pairs      int           `json:"pairs"`       // of samples of base and head
 	NoisePairs int           `json:"noise_pairs"` // of samples of the base and itself
 	Ops        int           `json:"ops"`         // iterations of each sample
+	Looks      int           `json:"looks"`       // how often the samples were judged
 	Elapsed    time.Duration `json:"elapsed_ns"`
 	Stopped    string        `json:"stopped"` // why: "all decided", "time is up", …
 }
@@ -161,10 +160,4 @@ func (r Row) name() string {
 		s += " " + r.Unit
 	}
 	return s
-}
-
-// A side is the results of one side.
-type side struct {
-	results []*benchfmt.Result
-	units   benchfmt.UnitMetadataMap
 }

@@ -1,0 +1,137 @@
+package gate
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"math"
+	"reflect"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/perf/benchfmt"
+	"golang.org/x/perf/benchunit"
+)
+
+// running is held while benchmarks run: two comparisons at once would measure each
+// other, and the number of iterations is a flag of the whole process.
+var running sync.Mutex
+
+// benchtime sets -test.benchtime to a number of iterations, which
+// testing.Benchmark takes from there and from nowhere else.
+func benchtime(ops int) error {
+	return flag.Set("test.benchtime", strconv.Itoa(ops)+"x")
+}
+
+// errSkipped says that the benchmark has skipped itself.
+var errSkipped = errors.New("it has skipped itself")
+
+// runBenchmark runs fn for ops iterations.
+//
+// testing.Benchmark keeps failures to itself: the result of a benchmark that has
+// failed has N == 0, and its log is gone. And it adds up those of
+// sub-benchmarks, of which a sample cannot be made.
+func runBenchmark(fn func(*testing.B), ops int) (res testing.BenchmarkResult, err error) {
+	if err := benchtime(ops); err != nil {
+		return res, err
+	}
+	var last *testing.B
+	returned := false
+	res = testing.Benchmark(func(b *testing.B) {
+		last, returned = b, false
+		fn(b)
+		returned = true
+	})
+	switch {
+	case last == nil:
+		return res, errors.New("testing.Benchmark has not run it")
+	case last.Skipped():
+		return res, fmt.Errorf("%w: %s", errSkipped, logOf(last))
+	case last.Failed():
+		return res, fmt.Errorf("it has failed: %s", logOf(last))
+	case !returned:
+		return res, errors.New("it has ended its goroutine without failing")
+	case res.N != ops:
+		return res, fmt.Errorf("it has made %d iterations where %d were asked for: it must be a loop over b.Loop or b.N, without b.Run", res.N, ops)
+	}
+	return res, nil
+}
+
+// logOf returns what a benchmark has logged: why it has failed. The testing
+// package has no way to ask for it; if its insides change, the text says
+// less, and TestFailureText says so.
+func logOf(b *testing.B) (text string) {
+	text = "the testing package does not tell why; run it with go test -bench to see"
+	defer func() { _ = recover() }()
+	if f := reflect.ValueOf(b).Elem().FieldByName("output"); f.IsValid() {
+		if out := strings.Join(strings.Fields(string(f.Bytes())), " "); out != "" {
+			text = out
+		}
+	}
+	return text
+}
+
+// result makes a benchfmt result of it, with the units as smtptest and go test
+// print them. Allocations are in it only if asked for: whether the benchmark wants
+// them reported is not to be seen from here.
+func result(name string, res testing.BenchmarkResult, allocs bool) *benchfmt.Result {
+	out := &benchfmt.Result{Name: benchfmt.Name(name), Iters: res.N}
+	out.SetConfig("goos", runtime.GOOS)
+	out.SetConfig("goarch", runtime.GOARCH)
+	for i := range out.Config {
+		out.Config[i].File = true
+	}
+	extra := maps.Clone(res.Extra)
+	add := func(value float64, unit string) {
+		v := benchfmt.Value{Value: value, Unit: unit}
+		if tidied, u := benchunit.Tidy(value, unit); u != unit {
+			v = benchfmt.Value{Value: tidied, Unit: u, OrigValue: value, OrigUnit: unit}
+		}
+		out.Values = append(out.Values, v)
+		delete(extra, unit)
+	}
+	// As package testing does: what was reported stands over what was measured.
+	if v, ok := extra["ns/op"]; ok {
+		add(v, "ns/op")
+	} else {
+		add(float64(res.T.Nanoseconds())/float64(res.N), "ns/op")
+	}
+	if v, ok := extra["MB/s"]; ok {
+		add(v, "MB/s")
+	} else if res.Bytes > 0 && res.T > 0 {
+		add(float64(res.Bytes)*float64(res.N)/1e6/res.T.Seconds(), "MB/s")
+	}
+	for _, unit := range slices.Sorted(maps.Keys(extra)) {
+		if unit != "B/op" && unit != "allocs/op" {
+			add(extra[unit], unit)
+		}
+	}
+	if allocs {
+		add(float64(res.MemBytes)/float64(res.N), "B/op")
+		add(math.Floor(float64(res.MemAllocs)/float64(res.N)), "allocs/op")
+	}
+	return out
+}
+
+// opsFor finds how many iterations of fn take so long, and has warmed it up then.
+func opsFor(fn func(*testing.B), want time.Duration) (int, error) {
+	const most = 1_000_000_000
+	for n := 1; ; {
+		start := time.Now()
+		if _, err := runBenchmark(fn, n); err != nil {
+			return 0, err
+		}
+		// The whole call counts, set-up included: it is what a sample costs.
+		took := max(time.Since(start), time.Microsecond)
+		if took >= want/2 || n >= most {
+			return min(max(1, int(float64(n)*float64(want)/float64(took))), most), nil
+		}
+		n = min(most, max(n+1, int(float64(n)*min(20, 1.1*float64(want)/float64(took)))))
+	}
+}

@@ -1,0 +1,42 @@
+package gate
+
+import (
+	"time"
+
+	"golang.org/x/perf/benchfmt"
+)
+
+// What the tests of the statistics need.
+var (
+	SignedRank  = signedRank
+	Holm        = holm
+	SmallestP   = smallestP
+	SamplesFor  = samplesFor
+	NewResult   = result
+	DirectionOf = func(unit string) Direction { return knownDirections[tidy(unit)] }
+)
+
+func HodgesLehmann(d []float64) (est, lo, hi float64) {
+	iv := hodgesLehmann(d, confidence)
+	return iv.est, iv.lo, iv.hi
+}
+
+func Shift(x, y []float64) (est, lo, hi float64) {
+	iv := shift(x, y, confidence)
+	return iv.est, iv.lo, iv.hi
+}
+
+// Arms of a sequence.
+const (
+	ArmBase, ArmAgain, ArmHead = int(armBase), int(armAgain), int(armHead)
+)
+
+// RunSequence is AB with samples and a clock of the test's own.
+func RunSequence(p Policy, take func(arm int) (*benchfmt.Result, error), now func() time.Duration) (*Report, error) {
+	p, err := p.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &sequence{policy: p, budget: p.Budget, now: now, take: func(a arm) (*benchfmt.Result, error) { return take(int(a)) }}
+	return s.run(), nil
+}
