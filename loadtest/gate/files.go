@@ -2,7 +2,6 @@ package gate
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +22,10 @@ import (
 //	report.txt           see WriteTable
 //	report.md            see WriteMarkdown
 //	report.json          the Report, for json.Unmarshal
+//	github-action-benchmark-smaller.json
+//	github-action-benchmark-bigger.json
+//	                     see WriteGitHubActionBenchmark
+//	bencher.json         see WriteBencher
 //
 // Files of these names are replaced, each at once, so that nobody reads half of
 // one. If some cannot be written, the others are, and the error names those that
@@ -45,7 +48,10 @@ func (r *Report) WriteFiles(dir string) error {
 		{"head.txt", func(w io.Writer) error { return r.head.write(w, r.Rows) }},
 		{"report.txt", r.WriteTable},
 		{"report.md", r.WriteMarkdown},
-		{"report.json", r.writeJSON},
+		{"report.json", func(w io.Writer) error { return writeIndented(w, r) }},
+		{"github-action-benchmark-smaller.json", func(w io.Writer) error { return r.WriteGitHubActionBenchmark(w, nil) }},
+		{"github-action-benchmark-bigger.json", func(w io.Writer) error { return r.WriteGitHubActionBenchmark(nil, w) }},
+		{"bencher.json", r.WriteBencher},
 	} {
 		var content bytes.Buffer
 		err := file.write(&content)
@@ -58,12 +64,6 @@ func (r *Report) WriteFiles(dir string) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func (r *Report) writeJSON(w io.Writer) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "\t")
-	return e.Encode(r)
 }
 
 // replaceFile writes a file so that there is the old one or the new one at any

@@ -164,4 +164,7 @@ func TestFilesErrors(t *testing.T) {
 	assert.Equal(t, fileNames, names)
 }
 
-var fileNames = []string{"base.txt", "head.txt", "report.json", "report.md", "report.txt"} // in order
+var fileNames = []string{ // in order
+	"base.txt", "bencher.json", "github-action-benchmark-bigger.json", "github-action-benchmark-smaller.json",
+	"head.txt", "report.json", "report.md", "report.txt",
+}

@@ -90,15 +90,24 @@ func (s Summary) format(scale benchunit.Scaler, exact bool) (median, ci string) 
 	if s.N == 0 || !finite(s.Median) {
 		return "", ""
 	}
-	lo, hi := s.Lo, s.Hi
-	// All samples are 0, or else there is no interval.
-	if lo == 0 && hi == 0 && !exact && (s.Median != 0 || s.N < 6) {
+	lo, hi, ok := s.interval(exact)
+	if !ok {
 		lo, hi = math.Inf(-1), math.Inf(1)
 	}
-	if lo == 0 && hi == 0 {
-		lo, hi = s.Median, s.Median
-	}
 	return scale.Format(s.Median), benchmath.Summary{Center: s.Median, Lo: lo, Hi: hi}.PctRangeString()
+}
+
+// interval returns the confidence interval of the median; ok says that there is
+// one.
+func (s Summary) interval(exact bool) (lo, hi float64, ok bool) {
+	const fewest = 6 // samples for an interval of 95 %
+	switch {
+	case s.Lo != 0 || s.Hi != 0:
+		return s.Lo, s.Hi, finite(s.Lo) && finite(s.Hi)
+	case exact:
+		return s.Median, s.Median, true // as far as is known, it does not vary
+	}
+	return 0, 0, s.Median == 0 && s.N >= fewest // all samples are 0, or nothing is known
 }
 
 // plusMinus joins what format returns.
