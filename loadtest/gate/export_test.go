@@ -40,3 +40,9 @@ func RunSequence(p Policy, take func(arm int) (*benchfmt.Result, error), now fun
 	s := &sequence{policy: p, budget: p.Budget, now: now, take: func(a arm) (*benchfmt.Result, error) { return take(int(a)) }}
 	return s.run(), nil
 }
+
+// SetSides gives r the samples that Compare or AB would have given it.
+func (r *Report) SetSides(base, head []*benchfmt.Result, units benchfmt.UnitMetadataMap) {
+	r.base = side{results: base, units: units}
+	r.head = side{results: head, units: units}
+}

@@ -17,56 +17,56 @@ type Policy struct {
 	// base has them. One that is named here and missing is a failure.
 	// The fewer, the smaller the changes that are found: Alpha is for all of
 	// them together.
-	Metrics []Metric
+	Metrics []Metric `json:"metrics,omitempty"`
 	// Alpha is the chance of a false alarm over all gated metrics of a
 	// comparison, if their noise is the same on both sides. 0 means 0.01.
-	Alpha float64
+	Alpha float64 `json:"alpha"`
 	// MinEffect is by how much a metric has to be worse to be called so, as a
 	// share of the base: 0.05, which is what 0 means, is 5 %. A change that is
 	// smaller is let pass even if it is certain.
-	MinEffect float64
+	MinEffect float64 `json:"min_effect"`
 	// FailUndecided makes a verdict of Undecided a failure.
-	FailUndecided bool
+	FailUndecided bool `json:"fail_undecided,omitempty"`
 	// IgnoreConfig are keys of benchmark configuration ("commit") that may differ
 	// between base and head. Results that differ in others, such as goarch or
 	// cpu, are not compared.
-	IgnoreConfig []string
+	IgnoreConfig []string `json:"ignore_config,omitempty"`
 
 	// Budget is the time that AB may take, noise floor and warm-up included. It
 	// takes less if the answer is clear before. 0 means two minutes.
-	Budget time.Duration
+	Budget time.Duration `json:"budget_ns,omitempty"`
 	// SampleTime is how long AB has each sample last, about; it finds the number
 	// of iterations for it, which is the same for all samples then. 0 means
 	// 200 ms. More short samples find more than few long ones, and high
 	// percentiles want long ones.
-	SampleTime time.Duration
+	SampleTime time.Duration `json:"sample_time_ns,omitempty"`
 	// Ops is the number of iterations of each of AB's samples. 0 means as
 	// many as take SampleTime.
-	Ops int
+	Ops int `json:"ops,omitempty"`
 
 	// Dir is a folder to which AB and Check write their files; see
 	// [Report.WriteFiles]. It is made if it is not there. "" means the one in the
 	// environment variable BENCHMAIL_GATE_DIR, and no files without that.
-	Dir string
+	Dir string `json:"dir,omitempty"`
 }
 
 // A Metric is one that is gated.
 type Metric struct {
 	// Unit as a benchmark prints it: "ns/op", "server-cpu-ns/op", "p99-ns".
-	Unit string
+	Unit string `json:"unit"`
 	// Better is the direction. 0 means that of the "Unit … better=" lines of the
 	// results or, if there is none, the one that is known for the unit: all that
 	// package testing and smtptest report.
-	Better Direction
+	Better Direction `json:"better,omitempty"`
 	// MinEffect is for this metric what Policy.MinEffect is for all. 0 means that
 	// one; for a metric that is Exact, any difference.
-	MinEffect float64
+	MinEffect float64 `json:"min_effect,omitempty"`
 	// Exact is for what can be counted and does not vary: errors, allocations,
 	// round trips. Any difference is a change then, and one sample is enough.
 	// If the base varies all the same, the metric is compared as if it
 	// were not exact, and the report says so; but where the base is 0 in all of its
 	// samples, one sample of the head that is not 0 is a change.
-	Exact bool
+	Exact bool `json:"exact,omitempty"`
 }
 
 // A Direction says which values of a metric are better.
