@@ -36,8 +36,10 @@ import (
 // Without Docker the test is skipped, or fails with BENCHMAIL_REQUIRE_DOCKER=1.
 // It fails at once if one of the servers cannot be built or started: a
 // [StartError] that says which side. When a side fails on the way, what its
-// server has logged last is in the test's log. Run such tests with -count=1, as
-// go test does not see that a program in a container has changed.
+// server has logged last is in the test's log. Run such tests with -count=1: go
+// test takes the result of one that has passed from its cache, and does not see
+// that a revision's name stands for another commit, or an image's for another
+// image.
 func AB(tb testing.TB, base, head Source, bench func(*testing.B, *Server), p gate.Policy) *gate.Report {
 	tb.Helper()
 	if bench == nil {

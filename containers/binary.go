@@ -82,7 +82,7 @@ func goBuild(ctx context.Context, folder, pkg, arch string, flags []string) ([]b
 		return nil, err
 	}
 	env := append(os.Environ(), "GOOS=linux", "GOARCH="+arch, "CGO_ENABLED=0")
-	list := exec.CommandContext(ctx, "go", "list", "-f", "{{.Name}}")
+	list := exec.CommandContext(ctx, "go", "list", "-deps", "-f", listFormat)
 	list.Args = append(list.Args, flags...)
 	list.Args = append(list.Args, "--", pkg)
 	list.Env, list.Dir = env, folder
@@ -90,8 +90,20 @@ func goBuild(ctx context.Context, folder, pkg, arch string, flags []string) ([]b
 	if err != nil {
 		return nil, err
 	}
+	var names []string
+	for line := range strings.Lines(string(out)) {
+		name, dir, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+		if name != "" {
+			names = append(names, name)
+		}
+		if dir != "" {
+			// The go command notes which folders a test reads. Without it a test
+			// that has passed would not run again when the program has changed.
+			_, _ = os.ReadDir(dir)
+		}
+	}
 	// go build would write a library that nobody can run.
-	if name := strings.TrimSpace(string(out)); name != "main" {
+	if name := strings.Join(names, " "); name != "main" {
 		return nil, fmt.Errorf("it is package %q; RunBinary needs one main package", name)
 	}
 	dir, err := os.MkdirTemp("", "benchmail")
@@ -109,6 +121,10 @@ func goBuild(ctx context.Context, folder, pkg, arch string, flags []string) ([]b
 	}
 	return os.ReadFile(file)
 }
+
+// listFormat has go list print the names of the packages that were asked for, and
+// the folders of all that they need but for the standard library.
+const listFormat = "{{if not .DepOnly}}{{.Name}}{{end}}\t{{if not .Standard}}{{.Dir}}{{end}}"
 
 // outputOf returns the standard output of a command, and has its standard error
 // in the error.
