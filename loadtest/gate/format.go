@@ -216,7 +216,7 @@ func (i *ABInfo) sampled() string {
 }
 
 // plural returns "1 pair" or "2 pairs".
-func plural(n int, noun string) string {
+func plural[N int | int64](n N, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}
