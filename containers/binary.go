@@ -35,7 +35,7 @@ func RunBinary(ctx context.Context, pkg string, opts ...testcontainers.Container
 			if err != nil {
 				return "", false, err
 			}
-			program, err := goBuild(ctx, pkg, arch, s.buildFlags)
+			program, err := goBuild(ctx, s.folder, pkg, arch, s.buildFlags)
 			if err != nil {
 				return "", false, err
 			}
@@ -76,13 +76,16 @@ func (d *docker) goarch(ctx context.Context) (string, error) {
 	return v.Arch, nil
 }
 
-// goBuild returns the program.
-func goBuild(ctx context.Context, pkg, arch string, flags []string) ([]byte, error) {
+// goBuild returns the program, built in a folder; "" is the current one.
+func goBuild(ctx context.Context, folder, pkg, arch string, flags []string) ([]byte, error) {
+	if err := checkWorkspace(ctx, folder); err != nil {
+		return nil, err
+	}
 	env := append(os.Environ(), "GOOS=linux", "GOARCH="+arch, "CGO_ENABLED=0")
 	list := exec.CommandContext(ctx, "go", "list", "-f", "{{.Name}}")
 	list.Args = append(list.Args, flags...)
 	list.Args = append(list.Args, "--", pkg)
-	list.Env = env
+	list.Env, list.Dir = env, folder
 	out, err := outputOf(list)
 	if err != nil {
 		return nil, err
@@ -100,7 +103,7 @@ func goBuild(ctx context.Context, pkg, arch string, flags []string) ([]byte, err
 	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", file)
 	build.Args = append(build.Args, flags...)
 	build.Args = append(build.Args, "--", pkg)
-	build.Env = env
+	build.Env, build.Dir = env, folder
 	if _, err := outputOf(build); err != nil {
 		return nil, err
 	}

@@ -59,6 +59,11 @@
 // fast server. [WithHostNetwork] avoids it, on Linux; [WithListen] is how the
 // server is told where to listen then.
 //
+// # Two versions
+//
+// [AB] starts two servers, such as this one and what it was at a git revision
+// ([Source.AtRevision]), and fails the test if the head is worse.
+//
 // # What is not an error
 //
 // A server that refuses, that is killed, paused, or cut off in the middle of a

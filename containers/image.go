@@ -40,6 +40,9 @@ func RunDockerfile(ctx context.Context, dir string, opts ...testcontainers.Conta
 			for _, fn := range s.build {
 				fn(&df)
 			}
+			if err := s.moveBuild(&df); err != nil {
+				return "", false, err
+			}
 			if df.ContextArchive == nil {
 				name := df.Dockerfile
 				if name == "" {

@@ -41,6 +41,8 @@ type settings struct {
 	buildFlags   []string
 	sink         *SinkConfig
 	postfix      map[string]string
+
+	origin // of a Source
 }
 
 func defaults() settings {

@@ -95,7 +95,12 @@ func run(ctx context.Context, r recipe, opts []testcontainers.ContainerCustomize
 		return fail(err)
 	}
 	img, temporary := r.name, false
-	if r.build != nil {
+	if s.label != "" {
+		r.name = s.label
+	}
+	if s.built != "" {
+		img = s.built
+	} else if r.build != nil {
 		if img, temporary, err = r.build(ctx, d, &s); err != nil {
 			d.close()
 			return fail(err)

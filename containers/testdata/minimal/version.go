@@ -1,0 +1,7 @@
+package main
+
+// What differs between two versions.
+const (
+	version = "0"
+	burn    = 0
+)
