@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/benchmail/benchmail/internal/cputime"
 )
 
 // Run opens sessions with d, performs operations on them as cfg says, closes
@@ -308,10 +310,10 @@ func (r *run) measure() error {
 				return fmt.Errorf("Meter: %w", err)
 			}
 		}
-		cpu = cpuTime()
+		cpu = cputime.Process()
 		return nil
 	})
-	r.cpu = cpuTime() - cpu
+	r.cpu = cputime.Process() - cpu
 	r.missed = st.source.missed
 	if err != nil {
 		r.cpu = 0

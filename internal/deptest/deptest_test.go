@@ -58,7 +58,6 @@ func TestRulesCanFail(t *testing.T) {
 		{"dependency gone", rule{of: "a", required: []string{"x.org/y", "x.org/z/..."}}, []string{"x.org/z/... is not needed any more: take it off the list"}, "so that the list stays true"},
 		{"not tests only", rule{of: "b/...", testsOnly: true}, []string{b + " has [b.go]: only _test.go files may be there"}, "c is right"},
 		{"nothing matches", rule{of: "z"}, []string{"no package matches z: the rule holds nothing"}, "a package that was renamed"},
-		{"not there yet", rule{of: "z", later: true}, nil, "a rule for what is to come"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			assert.Equal(t, tt.want, tt.rule.check(g), tt.why)

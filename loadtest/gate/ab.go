@@ -59,7 +59,7 @@ func ABA(tb testing.TB, base, again, head func(*testing.B), p Policy) *Report {
 	tb.Helper()
 	rep, err := measure(tb, base, again, head, p)
 	if err != nil {
-		tb.Fatal(err)
+		tb.Fatalf("%v", err)
 	}
 	rep.Check(tb)
 	return rep

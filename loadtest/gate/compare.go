@@ -177,20 +177,14 @@ func (r *Report) pair(b, h *benchmark) (tests []*test) {
 			settle(Invalid, "head: %s", h.invalid[unit])
 		case len(t.head) == 0:
 			settle(Missing, "the head does not have this metric, and the base has it in %d results", len(t.base))
+		case len(t.base) < b.results || len(t.head) < h.results:
+			settle(Missing, "%d of %d results of the base and %d of %d of the head have it, which must be all: was a line cut off?", len(t.base), b.results, len(t.head), h.results)
 		case config != "":
 			settle(Incomparable, "the results' configuration differs: %s", config)
 		case t.row.Better == 0:
 			settle(Incomparable, "whether more of %s is better or worse is not known: print a line \"Unit %[1]s better=lower\" with the results, or set Metric.Better", unit)
 		default:
 			tests = append(tests, t)
-		}
-		for _, s := range []struct {
-			name   string
-			n, all int
-		}{{"base", len(t.base), b.results}, {"head", len(t.head), h.results}} {
-			if t.row.Gated && 0 < s.n && s.n < s.all {
-				r.Notes = append(r.Notes, fmt.Sprintf("%s: %d of the %d results of the %s have it", t.row.name(), s.n, s.all, s.name))
-			}
 		}
 		r.Rows = append(r.Rows, t.row)
 		t.at = len(r.Rows) - 1

@@ -119,6 +119,28 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+// What was compared can be compared again, from the files.
+func TestFilesForCompare(t *testing.T) {
+	p := gate.Policy{Metrics: []gate.Metric{{Unit: "ns/op"}, {Unit: "msgs/s"}, {Unit: "p50-ns", MinEffect: 0.2}, {Unit: "errors/op", Exact: true}}}
+	want, err := gate.Compare(strings.NewReader(baseText), strings.NewReader(headText()), p)
+	require.NoError(t, err)
+	dir := t.TempDir()
+	require.NoError(t, want.WriteFiles(dir))
+	open := func(name string) *os.File {
+		f, err := os.Open(filepath.Join(dir, name))
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = f.Close() })
+		return f
+	}
+	got, err := gate.Compare(open("base.txt"), open("head.txt"), p)
+	require.NoError(t, err)
+	assert.Equal(t, want.Rows, got.Rows)
+	assert.Equal(t, want.Failures(), got.Failures())
+	assert.Equal(t, table(t, want), table(t, got))
+	notBenchmarkResults(t, table(t, want))
+	t.Log("\n" + table(t, want))
+}
+
 func TestFilesForBenchstat(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs go run")

@@ -35,8 +35,12 @@ func (r Row) cells(p Policy) cells {
 		c.unit = "(benchmark)" // the verdict is about all of it
 	}
 	baseScale, headScale := r.scales()
-	c.base, c.baseCI = r.Base.format(baseScale, r.Exact)
-	c.head, c.headCI = r.Head.format(headScale, r.Exact)
+	if r.Verdict != Invalid || r.Base.Median != 0 { // which is 0 for the side that is invalid
+		c.base, c.baseCI = r.Base.format(baseScale, r.Exact)
+	}
+	if r.Verdict != Invalid || r.Head.Median != 0 {
+		c.head, c.headCI = r.Head.format(headScale, r.Exact)
+	}
 	switch {
 	case !finite(r.P) || r.P < 0:
 	case r.P < 0.0005:
@@ -63,6 +67,8 @@ func (r Row) change() string {
 	switch {
 	case r.Base.N == 0 || r.Head.N == 0 || r.Verdict == Invalid:
 		return "-"
+	case r.Ratio > 100 && finite(r.Ratio):
+		return fmt.Sprintf("×%.3g", r.Ratio)
 	case r.Ratio > 0 && finite(r.Ratio):
 		return fmt.Sprintf("%+.2f%%", 100*(r.Ratio-1))
 	case r.Base.Median == r.Head.Median:
@@ -94,7 +100,11 @@ func (s Summary) format(scale benchunit.Scaler, exact bool) (median, ci string) 
 	if !ok {
 		lo, hi = math.Inf(-1), math.Inf(1)
 	}
-	return scale.Format(s.Median), benchmath.Summary{Center: s.Median, Lo: lo, Hi: hi}.PctRangeString()
+	ci = benchmath.Summary{Center: s.Median, Lo: lo, Hi: hi}.PctRangeString()
+	if len(ci) > len("1000%") {
+		ci = ">9999%"
+	}
+	return scale.Format(s.Median), ci
 }
 
 // interval returns the confidence interval of the median; ok says that there is
@@ -209,6 +219,9 @@ func (i *ABInfo) sampled() string {
 		s += " and " + plural(i.NoisePairs, "pair") + " of the base and itself"
 	}
 	s += fmt.Sprintf(", %s each, in %v", plural(i.Ops, "iteration"), short(i.Elapsed))
+	if i.Looks > 0 {
+		s += " with " + plural(i.Looks, "look") + " at them"
+	}
 	if i.Stopped != "" {
 		s += ", and stopped: " + i.Stopped
 	}
@@ -216,7 +229,7 @@ func (i *ABInfo) sampled() string {
 }
 
 // plural returns "1 pair" or "2 pairs".
-func plural(n int, noun string) string {
+func plural[N int | int64](n N, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}

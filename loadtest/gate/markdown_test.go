@@ -68,7 +68,7 @@ func TestMarkdown(t *testing.T) {
 
 </details>
 
-Sampled 10 pairs of base and head and 5 pairs of the base and itself, 2700 iterations each, in 31.2s, and stopped: all decided.
+Sampled 10 pairs of base and head and 5 pairs of the base and itself, 2700 iterations each, in 31.2s with 3 looks at them, and stopped: all decided.
 
 `},
 		{"passing", passing(), `

@@ -88,13 +88,18 @@ func (d Direction) String() string {
 	return "unknown"
 }
 
-// DefaultMetrics returns what is gated if a Policy does not say: time and the
-// server's CPU time for an operation, and the exact errors/op and allocs/op.
+// DefaultMetrics returns what is gated if a Policy does not say: time and CPU time
+// for an operation, and the exact errors/op and allocs/op. CPU time is far
+// steadier on a machine with other work: the server's if it is measured, and
+// if it is not, cpu-ns/op, which AB measures itself: that of this process, which
+// is load and server together.
+//
 // They are few on purpose, and percentiles are not among them: a p99 takes many
 // more samples than a mean to say the same.
 func DefaultMetrics() []Metric {
 	return []Metric{
 		{Unit: "ns/op"},
+		{Unit: "cpu-ns/op"},
 		{Unit: "server-cpu-ns/op"},
 		{Unit: "errors/op", Exact: true},
 		{Unit: "allocs/op", Exact: true},
@@ -186,6 +191,7 @@ var knownDirections = map[string]Direction{
 	"p99-sec":                  Lower,
 	"max-sec":                  Lower,
 	"errors/op":                Lower,
+	"cpu-sec/op":               Lower,
 	"dial-p50-sec":             Lower,
 	"dial-p99-sec":             Lower,
 	"server-cpu-sec/op":        Lower,

@@ -152,7 +152,7 @@ func shift(xs, ys []float64, confidence float64) interval {
 	slices.Sort(d)
 	p := (1 - confidence) / 2
 	k := 0
-	if n1, n2 := len(xs), len(ys); n1+n2 > 50 {
+	if n1, n2 := len(xs), len(ys); n1*n2 > 225 {
 		a, b := float64(n1), float64(n2)
 		k = max(int(a*b/2+math.Sqrt(a*b*(a+b+1)/12)*stats.InvCDF(stats.StdNormal)(p)), 0)
 	} else {

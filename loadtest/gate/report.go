@@ -24,8 +24,9 @@ const (
 	// Those below say that there was nothing to judge. Each is a failure: a gate
 	// that has seen nothing must not let pass.
 
-	// Missing: one side does not have the benchmark or the metric. A benchmark
-	// that only the head has is new, which is no failure.
+	// Missing: the head does not have the benchmark, or not the metric, or one side
+	// has it in some of its results only. What only the head has is new, which is
+	// no failure.
 	Missing Verdict = "missing"
 	// TooFew: no difference, however large, could be told from chance with so
 	// few samples.

@@ -55,7 +55,7 @@ func failing() *gate.Report {
 		},
 		Problems: []string{"head.txt, line 12 cannot be read: parsing measurement: invalid syntax"},
 		Notes:    []string{"errors/op varies in the head."},
-		AB:       &gate.ABInfo{Pairs: 10, NoisePairs: 5, Ops: 2700, Elapsed: 31_234 * time.Millisecond, Stopped: "all decided"},
+		AB:       &gate.ABInfo{Pairs: 10, NoisePairs: 5, Ops: 2700, Looks: 3, Elapsed: 31_234 * time.Millisecond, Stopped: "all decided"},
 	}
 }
 

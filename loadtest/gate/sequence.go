@@ -27,6 +27,9 @@ const (
 	// first, the next is after nextLook times as many, and so on.
 	firstLook = 10
 	nextLook  = 1.4
+	// mostPairs is where it ends in any case: what more samples would show is too
+	// small for anybody.
+	mostPairs = 1000
 )
 
 // A sequence takes samples by turns until it is clear what they say.
@@ -61,7 +64,7 @@ func (s *sequence) run() *Report {
 		n := len(s.pairs[0])
 		elapsed := s.now()
 		// The next pair takes as long as those before, on average.
-		over := elapsed+elapsed/time.Duration(n+noisePairs) > s.budget
+		over := elapsed+elapsed/time.Duration(n+noisePairs) > s.budget || n >= mostPairs
 		if n < due && !over {
 			continue
 		}
@@ -74,6 +77,9 @@ func (s *sequence) run() *Report {
 		case worse == 0 && open == 0:
 			return s.stopped(rep, "all is decided")
 		case over:
+			if n >= mostPairs {
+				return s.stopped(rep, "more samples than this are of no use")
+			}
 			return s.stopped(rep, "the time is up")
 		}
 		alarmed = worse > 0

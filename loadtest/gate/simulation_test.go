@@ -143,7 +143,7 @@ var noises = []struct {
 // TestFalseAlarms: with the same on both sides, and with no minimum effect to
 // speak of, the chance of a false alarm is at most alpha.
 func TestFalseAlarms(t *testing.T) {
-	const alpha, runs = 0.05, 400
+	const alpha, runs = 0.05, 400 / simulated
 	p := gate.Policy{Alpha: alpha, MinEffect: 1e-9, Budget: time.Minute}
 	for _, tt := range noises {
 		t.Run(tt.name, func(t *testing.T) {
@@ -162,7 +162,7 @@ func TestFalseAlarms(t *testing.T) {
 // TestFalseAlarmsByDefault: with the default policy they are all but impossible,
 // and AB says that the head is not worse.
 func TestFalseAlarmsByDefault(t *testing.T) {
-	const runs = 100
+	const runs = 100 / simulated
 	for _, tt := range noises {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -180,7 +180,7 @@ func TestFalseAlarmsByDefault(t *testing.T) {
 
 // TestPower: a head that is 10 % slower is found.
 func TestPower(t *testing.T) {
-	const runs = 100
+	const runs = 100 / simulated
 	for _, tt := range []struct {
 		name string
 		machine
@@ -212,7 +212,7 @@ func TestPower(t *testing.T) {
 // TestFalseSame: a head that is as much slower as is just not allowed is not
 // called the same more often than alpha says.
 func TestFalseSame(t *testing.T) {
-	const alpha, runs = 0.05, 400
+	const alpha, runs = 0.05, 400 / simulated
 	for _, noise := range []float64{0.01, 0.05} {
 		m := machine{noise: noise, slower: 0.05}
 		p := gate.Policy{Alpha: alpha, MinEffect: 0.05, Budget: time.Minute}

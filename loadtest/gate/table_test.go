@@ -60,8 +60,8 @@ Failures
 Notes
   - errors/op varies in the head.
 
-Sampled 10 pairs of base and head and 5 pairs of the base and itself, 2700 iterations each, in 31.2s, and stopped: all
-  decided.
+Sampled 10 pairs of base and head and 5 pairs of the base and itself, 2700 iterations each, in 31.2s with 3 looks at
+  them, and stopped: all decided.
 FAIL: 1 problem, 2 of 6 gated metrics worse, 1 missing, 1 with too few samples, 1 invalid (1 undecided, 1 new)
 `},
 		{"passing", passing(), `
@@ -87,17 +87,29 @@ Failures
 
 FAIL: 1 problem, no metric is gated
 `},
+		{"invalid", &gate.Report{Rows: []gate.Row{
+			{Benchmark: "A", Unit: "sec/op", Gated: true, Verdict: gate.Invalid, Base: gate.Summary{N: 10}, Head: summary(1), P: -1, Reason: "base: NaN is no measurement"},
+		}}, `
+             base      head        change  p   n  verdict
+  A
+    sec/op      -     1.000 ± 2%        -  -  10  invalid
+
+Failures
+  - A sec/op: base: NaN is no measurement
+
+FAIL: 1 of 1 gated metric invalid
+`},
 		{"worlds apart", &gate.Report{
 			Policy: gate.Policy{FailUndecided: true},
 			Rows: []gate.Row{
-				{Benchmark: "A", Unit: "B/op", Gated: true, Verdict: gate.Undecided, Base: summary(10), Head: summary(10e9), Ratio: 1e9, P: 0.04, Reason: "40 samples would tell"},
+				{Benchmark: "A", Unit: "B/op", Gated: true, Verdict: gate.Undecided, Base: gate.Summary{N: 10, Median: 10, Lo: 1, Hi: 1e9}, Head: summary(10e9), Ratio: 1e9, P: 0.04, Reason: "40 samples would tell"},
 				{Benchmark: "A", Unit: "allocs/op", Gated: true, Exact: true, Verdict: gate.Better, Base: gate.Summary{N: 1, Median: 12}, Head: gate.Summary{N: 3}, P: -1},
 			},
 		}, `
-                 base           head                  change      p    n  verdict
+                 base               head          change      p    n  verdict
   A
-    B/op        10.00 ± 2%   9.313Gi ± 2%   +99999999900.00%  0.040   10  undecided
-    allocs/op   12.00 ± 0%     0.000 ± 0%           -100.00%      -  1+3  better
+    B/op        10.00 ± >9999%   9.313Gi ± 2%     ×1e+09  0.040   10  undecided
+    allocs/op   12.00 ±     0%     0.000 ± 0%   -100.00%      -  1+3  better
 
 Failures
   - A B/op: 40 samples would tell
