@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/perf/benchfmt"
 )
@@ -97,31 +99,32 @@ func measure(tb testing.TB, base, again, head func(*testing.B), p Policy) (*Repo
 	defer func(v string) { _ = flag.Set("test.benchtime", v) }(old.Value.String())
 
 	arms := [...]func(*testing.B){armBase: base, armAgain: again, armHead: head}
-	fail := func(a arm, err error) *Report {
-		return &Report{Policy: p, AB: &ABInfo{Stopped: "a side has failed", Elapsed: time.Since(start)},
-			Problems: []string{fmt.Sprintf("%v: warm-up: %v", a, err)}, Notes: notes}
-	}
 	ops := p.Ops
+	nothing := func(why, problem string) *Report {
+		return &Report{Policy: p, Problems: []string{problem}, Notes: notes,
+			AB: &ABInfo{Ops: ops, Stopped: why, Elapsed: time.Since(start)}}
+	}
+	failed := func(a arm, err error) *Report {
+		return nothing("a side has failed", fmt.Sprintf("%v: warm-up: %v", a, err))
+	}
 	if ops == 0 {
 		if ops, err = opsFor(base, p.SampleTime); err != nil {
-			return fail(armBase, err), nil
+			return failed(armBase, err), nil
 		}
 	}
 	var longest time.Duration
 	for a, fn := range arms {
 		began := time.Now()
 		if _, err := runBenchmark(fn, ops); err != nil {
-			return fail(arm(a), err), nil
+			return failed(arm(a), err), nil
 		}
 		longest = max(longest, time.Since(began))
 	}
-	if least := 2 * (noisePairs + firstLook) * longest; time.Since(start)+least > budget {
-		rep := fail(armBase, nil)
-		rep.AB.Stopped = "the time would not do"
-		rep.AB.Ops = ops
-		rep.Problems = []string{fmt.Sprintf("Policy.Budget of %v is too short: a sample of %d iterations takes %v, and at least %d are needed, which take %v: raise Budget, or lower SampleTime or Ops",
-			p.Budget, ops, longest.Round(time.Millisecond), 2*(noisePairs+firstLook), least.Round(time.Second))}
-		return rep, nil
+	const least = 2 * (noisePairs + firstLook)
+	if took := least * longest; time.Since(start)+took > budget {
+		return nothing("the time would not do",
+			fmt.Sprintf("Policy.Budget of %v is too short: a sample of %d iterations takes %v, and at least %d are needed, which take %v: raise Budget, or lower SampleTime or Ops",
+				budget, ops, longest.Round(time.Microsecond), least, took.Round(time.Millisecond))), nil
 	}
 
 	name, allocs := benchmarkName(tb.Name()), p.wantsAllocs()
@@ -147,9 +150,16 @@ func measure(tb testing.TB, base, again, head func(*testing.B), p Policy) (*Repo
 
 // benchmarkName makes the name of the results of a test, with what go test adds.
 func benchmarkName(test string) string {
-	name := strings.TrimPrefix(test, "Test")
+	name := strings.TrimLeft(strings.TrimPrefix(test, "Test"), "_")
+	if r, n := utf8.DecodeRuneInString(name); !unicode.IsUpper(r) {
+		// "Benchmarkfoo" is no benchmark.
+		name = strings.ToUpper(name[:n]) + name[n:]
+		if r, _ := utf8.DecodeRuneInString(name); !unicode.IsUpper(r) {
+			name = "AB" + name
+		}
+	}
 	name = strings.Map(func(r rune) rune {
-		if r <= ' ' {
+		if unicode.IsSpace(r) || !unicode.IsPrint(r) {
 			return '_'
 		}
 		return r

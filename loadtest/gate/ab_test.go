@@ -4,6 +4,8 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/perf/benchfmt"
 
 	"github.com/benchmail/benchmail/loadtest/gate"
 )
@@ -331,4 +334,39 @@ func TestABMetrics(t *testing.T) {
 	rep, _ = ab(t, meter, meter, gate.Policy{Ops: 100, Budget: 1500 * time.Millisecond})
 	all, _ = units(rep)
 	assert.NotContains(t, all, "cpu-sec/op", "the server's is the better one")
+}
+
+// TestABName: what is written to base.txt is the result of a benchmark, whatever
+// the test is called.
+func TestABName(t *testing.T) {
+	for name, want := range map[string]string{
+		"TestNotSlower":      "NotSlower",
+		"TestX/sessions=4 b": "X/sessions=4_b",
+		"Test":               "AB",
+		"Test_slow":          "Slow",
+		"Test/1":             "AB/1",
+		"FuzzReply":          "FuzzReply",
+		"":                   "AB",
+		"Testétude/\u00a0\n": "Étude/__",
+	} {
+		dir := t.TempDir()
+		var rep *gate.Report
+		fine := steady(map[string]float64{"ns/op": 100})
+		p := perOp
+		p.Dir = dir
+		(&fakeTB{TB: t, name: name}).run(func(tb testing.TB) { rep = gate.AB(tb, fine, fine, p) })
+		require.NotNil(t, rep)
+		f, err := os.Open(filepath.Join(dir, "base.txt"))
+		require.NoError(t, err)
+		r := benchfmt.NewReader(f, "base.txt")
+		n := 0
+		for r.Scan() {
+			if res, ok := r.Result().(*benchfmt.Result); ok {
+				assert.Equal(t, want+procs(), string(res.Name), "%q", name)
+				n++
+			}
+		}
+		assert.Equal(t, 10, n, "%q", name)
+		f.Close()
+	}
 }
