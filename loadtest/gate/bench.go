@@ -68,6 +68,8 @@ func runBenchmark(fn func(*testing.B), ops int) (res measured, err error) {
 		return res, fmt.Errorf("it has failed: %s", logOf(last))
 	case !returned:
 		return res, errors.New("it has ended its goroutine without failing")
+	case res.T != last.Elapsed(): // the sum of sub-benchmarks, in one iteration
+		return res, errors.New("it has sub-benchmarks: it must be a loop over b.Loop or b.N, without b.Run")
 	case res.N != ops:
 		return res, fmt.Errorf("it has made %d iterations where %d were asked for: it must be a loop over b.Loop or b.N, without b.Run", res.N, ops)
 	}

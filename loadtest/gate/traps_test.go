@@ -39,3 +39,30 @@ func TestABWaits(t *testing.T) {
 	assert.Empty(t, rep.Problems)
 	assert.Less(t, rep.AB.Elapsed, 900*time.Millisecond)
 }
+
+// TestABSubBenchmarks: what testing.Benchmark makes of sub-benchmarks is a result of
+// one iteration, which is what a sample of one iteration is.
+func TestABSubBenchmarks(t *testing.T) {
+	fine := steady(map[string]float64{"ns/op": 100})
+	slow := func(b *testing.B) {
+		for b.Loop() {
+			time.Sleep(2 * time.Millisecond)
+		}
+	}
+	short := gate.Policy{SampleTime: time.Millisecond}
+	for _, tt := range []struct {
+		name   string
+		sub    func(*testing.B)
+		policy gate.Policy
+		why    string
+	}{
+		{"one iteration", fine, perOp, "by the policy"},
+		{"slow ones", slow, short, "a single one takes longer than a sample"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			rep, _ := ab(t, func(b *testing.B) { b.Run("x", tt.sub) }, fine, tt.policy)
+			require.Len(t, rep.Problems, 1, tt.why)
+			assert.Contains(t, rep.Problems[0], "without b.Run")
+		})
+	}
+}
