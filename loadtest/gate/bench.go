@@ -109,12 +109,14 @@ func result(name string, res measured, allocs bool) *benchfmt.Result {
 		out.Values = append(out.Values, v)
 		delete(extra, unit)
 	}
-	// As package testing does: what was reported stands over what was measured.
-	if v, ok := extra["ns/op"]; ok {
-		add(v, "ns/op")
-	} else {
+	// As package testing does: what was reported stands over what was measured, and
+	// a time that is reported as 0 is one that is not wanted.
+	if v, ok := extra["ns/op"]; !ok {
 		add(float64(res.T.Nanoseconds())/float64(res.N), "ns/op")
+	} else if v != 0 {
+		add(v, "ns/op")
 	}
+	delete(extra, "ns/op")
 	if v, ok := extra["MB/s"]; ok {
 		add(v, "MB/s")
 	} else if res.Bytes > 0 && res.T > 0 {
@@ -126,12 +128,22 @@ func result(name string, res measured, allocs bool) *benchfmt.Result {
 		}
 	}
 	// Where the server's own CPU time is known, this process has only the load.
-	if _, ok := res.Extra["server-cpu-ns/op"]; !ok && res.cpu > 0 {
+	_, server := res.Extra["server-cpu-ns/op"]
+	_, reported := res.Extra["cpu-ns/op"]
+	if !server && !reported && res.cpu > 0 {
 		add(float64(res.cpu)/float64(res.N), "cpu-ns/op")
 	}
 	if allocs {
-		add(float64(res.MemBytes)/float64(res.N), "B/op")
-		add(math.Floor(float64(res.MemAllocs)/float64(res.N)), "allocs/op")
+		bytes, ok := res.Extra["B/op"]
+		if !ok {
+			bytes = float64(res.MemBytes) / float64(res.N)
+		}
+		add(bytes, "B/op")
+		count, ok := res.Extra["allocs/op"]
+		if !ok {
+			count = math.Floor(float64(res.MemAllocs) / float64(res.N))
+		}
+		add(count, "allocs/op")
 	}
 	return out
 }

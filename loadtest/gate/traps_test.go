@@ -66,3 +66,27 @@ func TestABSubBenchmarks(t *testing.T) {
 		})
 	}
 }
+
+// TestABReported: what a benchmark reports itself stands over what was measured, as
+// in package testing.
+func TestABReported(t *testing.T) {
+	base := map[string]float64{"ns/op": 100, "cpu-ns/op": 50, "B/op": 1000, "allocs/op": 10}
+	p := gate.Policy{Ops: 1, Metrics: []gate.Metric{{Unit: "cpu-ns/op"}, {Unit: "allocs/op", Exact: true}, {Unit: "B/op"}}}
+	rep, _ := ab(t, steady(base), steady(map[string]float64{"ns/op": 100, "cpu-ns/op": 60, "B/op": 1000, "allocs/op": 11}), p)
+	for unit, want := range map[string]gate.Verdict{"cpu-sec/op": gate.Worse, "allocs/op": gate.Worse, "B/op": gate.Same} {
+		r := rowOf(t, rep, "NotSlower/sessions=16"+procs(), unit)
+		assert.Equal(t, want, r.Verdict, "%s: %s", unit, r.Reason)
+	}
+	assert.InDelta(t, 10, rowOf(t, rep, "NotSlower/sessions=16"+procs(), "allocs/op").Base.Median, 0)
+}
+
+// TestABWithoutTime: package testing takes a time of 0 for "do not print it". It is
+// no time that is the same on both sides.
+func TestABWithoutTime(t *testing.T) {
+	mute := steady(map[string]float64{"ns/op": 0, "msgs/s": 7})
+	rep, tb := ab(t, mute, mute, perOp)
+	assert.NotEmpty(t, tb.errors, "it is gated and not there: %+v", rep.Rows)
+	for _, r := range rep.Rows {
+		assert.NotEqual(t, "sec/op", r.Unit)
+	}
+}
