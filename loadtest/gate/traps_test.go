@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/perf/benchfmt"
 
 	"github.com/benchmail/benchmail/loadtest/gate"
 )
@@ -89,4 +90,51 @@ func TestABWithoutTime(t *testing.T) {
 	for _, r := range rep.Rows {
 		assert.NotEqual(t, "sec/op", r.Unit)
 	}
+}
+
+// ratios runs AB on samples of which the head is so many times the base.
+func ratios(t *testing.T, p gate.Policy, budget time.Duration, ratio func(pair int) map[string]float64) *gate.Report {
+	t.Helper()
+	clock, n := time.Duration(0), 0
+	for unit := range ratio(0) {
+		p.Metrics = append(p.Metrics, gate.Metric{Unit: unit, Better: gate.Lower})
+	}
+	p.Budget = budget
+	rep, err := gate.RunSequence(p, func(arm int) (*benchfmt.Result, error) {
+		clock += time.Second
+		res := &benchfmt.Result{Name: benchfmt.Name("X"), Iters: 1}
+		for unit, r := range ratio(n) {
+			if arm != gate.ArmHead {
+				r = 1
+			}
+			res.Values = append(res.Values, benchfmt.Value{Value: 100 * r, Unit: unit})
+		}
+		if arm == gate.ArmHead {
+			n++
+		}
+		return res, nil
+	}, func() time.Duration { return clock })
+	require.NoError(t, err)
+	return rep
+}
+
+// TestABConfirms: more samples confirm a metric, and not one another.
+func TestABConfirms(t *testing.T) {
+	rep := ratios(t, gate.Policy{}, time.Hour, func(pair int) map[string]float64 {
+		switch {
+		case pair < 10:
+			return map[string]float64{"a": 1.1, "b": 1.033 + 0.0035*float64(pair)}
+		case pair < 14:
+			return map[string]float64{"a": 0.5, "b": 1.2}
+		}
+		return map[string]float64{"a": 1, "b": 1.1}
+	})
+	assert.Equal(t, gate.Worse, rowOf(t, rep, "X", "b").Verdict)
+	assert.Equal(t, "the head is worse, and more samples have confirmed it", rep.AB.Stopped)
+	assert.Equal(t, 3, rep.AB.Looks, "first a is worse and not b, then b and not a")
+
+	rep = ratios(t, gate.Policy{}, 41*time.Second, func(int) map[string]float64 { return map[string]float64{"a": 1.1} })
+	assert.Equal(t, gate.Worse, rowOf(t, rep, "X", "a").Verdict)
+	assert.Equal(t, 1, rep.AB.Looks)
+	assert.Equal(t, "the head is worse, and there was no time to confirm it", rep.AB.Stopped)
 }
