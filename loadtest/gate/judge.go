@@ -115,6 +115,9 @@ func (t *test) decide(f finding, significant bool, alpha, first float64) {
 	row.P = f.p
 	if row.Base.Median == 0 || row.Head.Median == 0 {
 		// Some samples are 0: there is no ratio, but there is an order.
+		if t.tooFew(f, first, settle) {
+			return
+		}
 		switch up := row.Head.Median > row.Base.Median; {
 		case significant && up == (row.Better == Lower) && row.Head.Median != row.Base.Median:
 			settle(Worse, "it went from %v to %v, where there is no relative change", row.Base.Median, row.Head.Median)
@@ -139,13 +142,7 @@ func (t *test) decide(f finding, significant bool, alpha, first float64) {
 		row.Floor, bias = t.floor.at(len(t.base)), t.floor.bias()
 		needed = max(needed, row.Floor)
 	}
-	if p := smallest(f.sides, len(t.base), len(t.head)); p > first {
-		n := len(t.base)
-		for smallest(f.sides, n, n) > first {
-			n++
-		}
-		row.Need = n
-		settle(TooFew, "with %d and %d samples no difference has a p below %.2g, and %.2g is needed: take %d of each", len(t.base), len(t.head), p, first, n)
+	if t.tooFew(f, first, settle) {
 		return
 	}
 	switch {
@@ -160,6 +157,21 @@ func (t *test) decide(f finding, significant bool, alpha, first float64) {
 	default:
 		t.undecided(f, w, alpha, first, settle)
 	}
+}
+
+// tooFew gives the verdict TooFew if there is no other.
+func (t *test) tooFew(f finding, first float64, settle func(Verdict, string, ...any)) bool {
+	p := smallest(f.sides, len(t.base), len(t.head))
+	if p <= first {
+		return false
+	}
+	n := len(t.base)
+	for smallest(f.sides, n, n) > first {
+		n++
+	}
+	t.row.Need = n
+	settle(TooFew, "with %d and %d samples no difference has a p below %.2g, and %.2g is needed: take %d of each", len(t.base), len(t.head), p, first, n)
+	return true
 }
 
 // undecided says what is missing.
