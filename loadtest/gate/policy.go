@@ -35,9 +35,9 @@ type Policy struct {
 	// Budget is the time that AB may take, noise floor and warm-up included. It
 	// takes less if the answer is clear before. 0 means two minutes.
 	Budget time.Duration `json:"budget_ns,omitempty"`
-	// SampleTime is how long AB has each sample last, about; it finds the number
-	// of iterations for it, which is the same for all samples then. 0 means
-	// 200 ms. More short samples find more than few long ones, and high
+	// SampleTime is how long AB has each sample last, about, without what the
+	// benchmark does before b.Loop; it finds the number of iterations for it,
+	// which is the same for all samples then. 0 means 200 ms. More short samples find more than few long ones, and high
 	// percentiles want long ones.
 	SampleTime time.Duration `json:"sample_time_ns,omitempty"`
 	// Ops is the number of iterations of each of AB's samples. 0 means as

@@ -138,3 +138,35 @@ func TestABConfirms(t *testing.T) {
 	assert.Equal(t, 1, rep.AB.Looks)
 	assert.Equal(t, "the head is worse, and there was no time to confirm it", rep.AB.Stopped)
 }
+
+// TestABSetUp: what a sample takes to set up, such as to open its sessions, says
+// nothing of how many iterations it should have.
+func TestABSetUp(t *testing.T) {
+	bench := func(b *testing.B) {
+		time.Sleep(10 * time.Millisecond)
+		for b.Loop() {
+			time.Sleep(100 * time.Microsecond)
+		}
+		b.ReportMetric(100, "ns/op")
+	}
+	p := perOp
+	p.Ops, p.SampleTime = 0, 8*time.Millisecond
+	rep, _ := ab(t, bench, bench, p)
+	assert.Empty(t, rep.Problems)
+	assert.GreaterOrEqual(t, rep.AB.Ops, 4)
+
+	// With the clock stopped nearly all the time, it ends all the same.
+	stopped := func(b *testing.B) {
+		for b.Loop() {
+			b.StopTimer()
+			time.Sleep(time.Millisecond)
+			b.StartTimer()
+		}
+		b.ReportMetric(100, "ns/op")
+	}
+	began := time.Now()
+	p.SampleTime = time.Millisecond
+	rep, _ = ab(t, stopped, stopped, p)
+	assert.Less(t, time.Since(began), 30*time.Second)
+	assert.Empty(t, rep.Problems)
+}
