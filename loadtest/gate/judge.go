@@ -136,19 +136,20 @@ func (t *test) decide(f finding, significant bool, alpha, first float64) {
 		row.RatioLo, row.RatioHi = min(math.Exp(f.change.lo), row.Ratio), max(math.Exp(f.change.hi), row.Ratio)
 	}
 	w := row.Better.worseBy(row.Ratio)
-	needed := row.MinEffect
 	bias := 0.0
 	if t.floor != nil {
 		row.Floor, bias = t.floor.at(len(t.base)), t.floor.bias()
-		needed = max(needed, row.Floor)
 	}
+	// Half as much is as far off as twice as much: a rate cannot fall by more than
+	// a share of 1, and the floor may be larger than that.
+	above := math.Abs(math.Log(row.Ratio)) > math.Log1p(row.Floor)
 	if t.tooFew(f, first, settle) {
 		return
 	}
 	switch {
-	case significant && w > needed:
+	case significant && above && w > row.MinEffect:
 		settle(Worse, "%s (p = %.2g), and more than %s are not allowed", worse(w), f.p, percent(row.MinEffect))
-	case significant && w < -needed:
+	case significant && above && w < -row.MinEffect:
 		settle(Better, "%s (p = %.2g)", worse(w), f.p)
 	case bias > row.MinEffect:
 		settle(Undecided, "not decidable here: the base differs from itself by %s, and the policy wants %s", percent(row.Floor), percent(row.MinEffect))

@@ -2,8 +2,11 @@ package gate_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/perf/benchfmt"
 
 	"github.com/benchmail/benchmail/loadtest/gate"
 )
@@ -29,4 +32,45 @@ func TestCompareNothingDone(t *testing.T) {
 		assert.Equal(t, gate.Invalid, r.Verdict, "%s: %s", name, r.Reason)
 		assert.Contains(t, r.Reason, "head: a result of 0 iterations")
 	}
+}
+
+// TestFloorOfRates: a rate that falls and a time that grows are judged alike, also
+// where the base is far from itself.
+func TestFloorOfRates(t *testing.T) {
+	judged := func(better gate.Direction, change float64) gate.Row {
+		rep := arms(t, gate.Policy{Metrics: []gate.Metric{{Unit: "m", Better: better}}}, func(arm, n int) float64 {
+			v := 1 + 0.001*float64(n)
+			switch arm {
+			case gate.ArmAgain:
+				v *= 1.5
+			case gate.ArmHead:
+				v *= change
+			}
+			if better == gate.Higher {
+				v = 1 / v
+			}
+			return v
+		})
+		return rowOf(t, rep, "X", "m")
+	}
+	for change := 0.6; change < 2; change += 0.02 {
+		took, rate := judged(gate.Lower, change), judged(gate.Higher, change)
+		assert.Equal(t, took.Verdict, rate.Verdict, "change %v, floor %v: %s; %s", change, took.Floor, took.Reason, rate.Reason)
+	}
+}
+
+// arms runs AB on samples that are given by arm and number, with a minute of
+// samples of a second.
+func arms(t *testing.T, p gate.Policy, value func(arm, n int) float64) *gate.Report {
+	t.Helper()
+	clock, n := time.Duration(0), map[int]int{}
+	p.Budget = time.Minute
+	rep, err := gate.RunSequence(p, func(arm int) (*benchfmt.Result, error) {
+		clock += time.Second
+		v := value(arm, n[arm])
+		n[arm]++
+		return &benchfmt.Result{Name: benchfmt.Name("X"), Iters: 1, Values: []benchfmt.Value{{Value: v, Unit: "m"}}}, nil
+	}, func() time.Duration { return clock })
+	require.NoError(t, err)
+	return rep
 }
