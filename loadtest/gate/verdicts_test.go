@@ -74,3 +74,28 @@ func arms(t *testing.T, p gate.Policy, value func(arm, n int) float64) *gate.Rep
 	require.NoError(t, err)
 	return rep
 }
+
+// TestExactByTheResults: any difference of a metric that the results call exact is
+// one, as for Metric.Exact.
+func TestExactByTheResults(t *testing.T) {
+	p := gate.Policy{Metrics: []gate.Metric{{Unit: "trips"}}}
+	unit := "Unit trips assume=exact better=lower\n"
+	r := rowOf(t, compare(t, unit+bench("X", 1, 100, "trips"), unit+bench("X", 1, 101, "trips"), p), "X", "trips")
+	assert.Equal(t, gate.Worse, r.Verdict, r.Reason)
+	p.Metrics[0].MinEffect = 0.05
+	r = rowOf(t, compare(t, unit+bench("X", 1, 100, "trips"), unit+bench("X", 1, 101, "trips"), p), "X", "trips")
+	assert.Equal(t, gate.Same, r.Verdict, r.Reason)
+}
+
+// TestRateCannotFallByMore: nothing could be worse.
+func TestRateCannotFallByMore(t *testing.T) {
+	x, dead := bench("X", 10, 100.0, "msgs/s"), bench("X", 10, 0, "msgs/s")
+	p := gate.Policy{Metrics: []gate.Metric{{Unit: "msgs/s", MinEffect: 1}}}
+	for _, head := range []string{x, bench("X", 10, 1.0, "msgs/s"), dead} {
+		rep := compare(t, x, head, p)
+		r := rowOf(t, rep, "X", "msgs/s")
+		assert.Equal(t, gate.Incomparable, r.Verdict, r.Reason)
+		assert.Contains(t, r.Reason, "cannot become worse by 100 %")
+		assert.Error(t, rep.Err())
+	}
+}
