@@ -88,6 +88,19 @@ func (t *test) exactly() bool {
 		return false
 	case minB != maxB || minH != maxH:
 		row.Exact = false
+		// The head's sample that is nearest to the base, if all are on one side of it.
+		if minB == maxB && (minH > maxB || maxH < minB) {
+			nearest := minH
+			if maxH < minB {
+				nearest = maxH
+			}
+			switch w := row.Better.worseBy(nearest / minB); {
+			case w > row.MinEffect:
+				return settle(Worse, "it was exactly %v and is %v to %v, %s or more", minB, minH, maxH, worse(w))
+			case w < -row.MinEffect:
+				return settle(Better, "it was exactly %v and is %v to %v, %s or more", minB, minH, maxH, worse(w))
+			}
+		}
 		row.Reason = fmt.Sprintf("not exact, as it varies (base %v to %v, head %v to %v): ", minB, maxB, minH, maxH)
 		return false
 	case minB == minH:

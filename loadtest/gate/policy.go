@@ -63,9 +63,10 @@ type Metric struct {
 	MinEffect float64 `json:"min_effect,omitempty"`
 	// Exact is for what can be counted and does not vary: errors, allocations,
 	// round trips. So is a line "Unit … assume=exact" of the results. Any difference is a change then, and one sample is enough.
-	// If the base varies all the same, the metric is compared as if it
-	// were not exact, and the report says so; but where the base is 0 in all of its
-	// samples, one sample of the head that is not 0 is a change.
+	// If it varies all the same, on either side, it is compared as if it were not
+	// exact, and the report says so; but what did not vary in the base and is off
+	// in each sample of the head has changed, and where the base is 0 in all of
+	// its samples, one sample of the head that is not 0 is a change.
 	Exact bool `json:"exact,omitempty"`
 }
 

@@ -99,3 +99,26 @@ func TestRateCannotFallByMore(t *testing.T) {
 		assert.Error(t, rep.Err())
 	}
 }
+
+// TestExactBase: what did not vary in the base and is more in each sample of the
+// head has changed, whether the head varies or not.
+func TestExactBase(t *testing.T) {
+	base := bench("X", 10, 100, "allocs/op")
+	for _, tt := range []struct {
+		name, head string
+		want       gate.Verdict
+		reason     string
+	}{
+		{"more", bench("X", 5, 101, "allocs/op") + bench("X", 5, 103, "allocs/op"), gate.Worse, "it was exactly 100 and is 101 to 103, 1 % worse or more"},
+		{"fewer", bench("X", 5, 99, "allocs/op") + bench("X", 5, 97, "allocs/op"), gate.Better, "it was exactly 100 and is 97 to 99, 1 % better or more"},
+		{"some are more", bench("X", 5, 100, "allocs/op") + bench("X", 5, 101, "allocs/op"), gate.Same, "not exact, as it varies"},
+	} {
+		rep := compare(t, base, tt.head, gate.Policy{})
+		r := rowOf(t, rep, "X", "allocs/op")
+		assert.Equal(t, tt.want, r.Verdict, "%s: %s", tt.name, r.Reason)
+		assert.Contains(t, r.Reason, tt.reason, tt.name)
+	}
+	p := gate.Policy{Metrics: []gate.Metric{{Unit: "allocs/op", Exact: true, MinEffect: 0.05}}}
+	r := rowOf(t, compare(t, base, bench("X", 5, 101, "allocs/op")+bench("X", 5, 103, "allocs/op"), p), "X", "allocs/op")
+	assert.Equal(t, gate.Same, r.Verdict, r.Reason)
+}
