@@ -193,12 +193,17 @@ func (t *test) undecided(f finding, w, alpha, first float64, settle func(Verdict
 	row := &t.row
 	limit, change := math.Log(row.Better.limit(row.MinEffect)), math.Log(row.Ratio)
 	// Either it is what it seems to be and more samples show this, or it is not.
+	visible := math.Log1p(row.MinEffect) // what the floor has to be below
 	if w > row.MinEffect {
 		row.Need = samplesFor(change, f.sd, first/2, f.sides)
+		visible = math.Abs(change)
 	} else {
 		row.Need = samplesFor(limit-change, f.sd, alpha, f.sides)
 	}
 	row.Need = max(row.Need, len(t.base)+1)
+	if t.floor != nil {
+		row.Need = max(row.Need, t.floor.pairsFor(visible))
+	}
 	seems := worse(w)
 	if row.Floor > row.MinEffect {
 		settle(Undecided, "not decidable here with %d samples of each: it seems to be %s, the base differs from itself by up to %s, and the policy wants %s; about %d samples would do",

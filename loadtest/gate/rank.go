@@ -210,16 +210,18 @@ func holm(ps []float64, alpha float64) []bool {
 	return out
 }
 
+// mostSamples stands for more than anybody would take.
+const mostSamples = 100_000
+
 // samplesFor returns how many values with the standard deviation sd let a test
 // at alpha find a distance in nine of ten cases; of each side if there are two
 // sides, with sd theirs. The rank tests need 1/0.955 times what the t test does
 // (their efficiency for normal noise).
 func samplesFor(distance, sd, alpha float64, sides int) int {
-	const most = 100_000
 	if !(math.Abs(distance) > 0) || math.IsInf(sd, 0) || math.IsNaN(sd) {
-		return most
+		return mostSamples
 	}
 	z := -stats.InvCDF(stats.StdNormal)(alpha) - stats.InvCDF(stats.StdNormal)(0.1)
 	n := float64(sides) * math.Pow(z*sd/distance, 2) / 0.955
-	return int(math.Ceil(min(n, most)))
+	return int(math.Ceil(min(n, mostSamples)))
 }

@@ -237,6 +237,16 @@ func (f *floor) at(n int) float64 {
 	return (1+f.bias())*math.Exp(f.chance*math.Sqrt(float64(f.pairs)/float64(n))) - 1
 }
 
+// pairsFor returns how many pairs make the floor as low as a difference, of which it
+// gets the logarithm.
+func (f *floor) pairsFor(difference float64) int {
+	left := difference - math.Log1p(f.bias())
+	if math.IsInf(f.chance, 0) || !(left > 0) {
+		return 0 // more pairs change nothing
+	}
+	return int(math.Ceil(min(float64(f.pairs)*math.Pow(f.chance/left, 2), mostSamples)))
+}
+
 // directions are those that are known of the metrics in results, for files.
 func directions(results []*benchfmt.Result) benchfmt.UnitMetadataMap {
 	m := benchfmt.UnitMetadataMap{}

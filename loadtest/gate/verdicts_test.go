@@ -122,3 +122,22 @@ func TestExactBase(t *testing.T) {
 	r := rowOf(t, compare(t, base, bench("X", 5, 101, "allocs/op")+bench("X", 5, 103, "allocs/op"), p), "X", "allocs/op")
 	assert.Equal(t, gate.Same, r.Verdict, r.Reason)
 }
+
+// TestNeedOfTheFloor: Need is enough for the noise floor, too. Here the base's
+// second instance is slower by 4 % at least, so it takes many to make the floor
+// less than 5 %.
+func TestNeedOfTheFloor(t *testing.T) {
+	noisy := []float64{1, 1.01, 0.97, 1.04, 1.02, 0.98, 1, 1.03, 0.96, 0.99}
+	p := gate.Policy{Metrics: []gate.Metric{{Unit: "m", Better: gate.Lower}}}
+	r := rowOf(t, arms(t, p, func(arm, n int) float64 {
+		v := noisy[(7*n+3*arm)%len(noisy)]
+		if arm == gate.ArmAgain {
+			v *= 1.07
+		}
+		return v
+	}), "X", "m")
+	assert.Equal(t, gate.Undecided, r.Verdict)
+	assert.Contains(t, r.Reason, "not decidable here with ", r.Reason)
+	t.Logf("floor %v with %d pairs, need %d", r.Floor, r.Base.N, r.Need)
+	assert.Greater(t, r.Need, 60)
+}
