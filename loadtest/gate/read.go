@@ -77,7 +77,7 @@ type benchmark struct {
 	units     []string        // tidied, in the order in which they come
 	values    map[string][]float64
 	invalid   map[string]string // by unit, what is wrong with its values
-	lines     map[string]int    // how often each result is there
+	lines     []string          // the results, to be compared
 }
 
 // An index finds benchmarks of both sides by the same keys.
@@ -114,7 +114,7 @@ func (ix *index) benchmarks(s side) (order []benchproc.Key, byKey map[benchproc.
 		if b == nil {
 			b = &benchmark{
 				name: string(res.Name), pkg: res.GetConfig("pkg"),
-				values: map[string][]float64{}, invalid: map[string]string{}, lines: map[string]int{},
+				values: map[string][]float64{}, invalid: map[string]string{},
 			}
 			byKey[key] = b
 			order = append(order, key)
@@ -129,7 +129,7 @@ func (b *benchmark) add(res *benchfmt.Result, config benchproc.Key) {
 	if !slices.Contains(b.configs, config) {
 		b.configs = append(b.configs, config)
 	}
-	b.lines[fmt.Sprint(res.Iters, res.Values)]++
+	b.lines = append(b.lines, fmt.Sprint(res.Iters, res.Values))
 	seen := map[string]bool{}
 	for _, v := range res.Values {
 		// benchfmt leaves the units of 0 and of infinity as they are.
@@ -152,17 +152,22 @@ func (b *benchmark) add(res *benchfmt.Result, config benchproc.Key) {
 	}
 }
 
-// doubled says whether each result is there twice or more often, as in a file that
-// was appended to itself: they would count for more than they are. Results with
-// few digits are alike by chance.
+// doubled says whether the results are the same ones again, in their order, as in a
+// file that was appended to itself: they would count for more than they are.
+// Results with few digits are alike by chance.
 func (b *benchmark) doubled() bool {
-	if b.results < 4 || len(b.units) < 3 {
+	if len(b.units) < 3 {
 		return false
 	}
-	for _, n := range b.lines {
-		if n < 2 {
-			return false
+	for n := 3; n <= len(b.lines)/2; n++ {
+		again := len(b.lines)%n == 0
+		for i := n; again && i < len(b.lines); i++ {
+			again = b.lines[i] == b.lines[i-n]
+		}
+		if again {
+			different := slices.Compact(slices.Sorted(slices.Values(b.lines[:n])))
+			return len(different) >= 3
 		}
 	}
-	return len(b.lines) > 1
+	return false
 }

@@ -1,6 +1,8 @@
 package gate_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -140,4 +142,27 @@ func TestNeedOfTheFloor(t *testing.T) {
 	assert.Contains(t, r.Reason, "not decidable here with ", r.Reason)
 	t.Logf("floor %v with %d pairs, need %d", r.Floor, r.Base.N, r.Need)
 	assert.Greater(t, r.Need, 60)
+}
+
+// TestDoubledByChance: results of few digits are alike by chance, and no failure.
+func TestDoubledByChance(t *testing.T) {
+	steady := func(ns ...int) string {
+		var s strings.Builder
+		for _, v := range ns {
+			fmt.Fprintf(&s, "BenchmarkX-2 1000 %d ns/op 16 B/op 1 allocs/op\n", v)
+		}
+		return s.String()
+	}
+	head := steady(101, 102, 101, 102, 103, 103, 101, 102)
+	for name, base := range map[string]string{
+		"at random":   steady(101, 101, 102, 103, 102, 103, 103, 101),
+		"to and fro":  steady(101, 102, 101, 102, 101, 102, 101, 102),
+		"two by two":  steady(101, 101, 102, 102, 103, 103),
+		"all are one": steady(101, 101, 101, 101, 101, 101),
+	} {
+		rep := compare(t, base, head, gate.Policy{})
+		assert.Empty(t, rep.Problems, name)
+	}
+	rep := compare(t, steady(101, 104, 102, 103, 101, 104, 102, 103), head, gate.Policy{})
+	assert.Contains(t, strings.Join(rep.Problems, "\n"), "was a file appended to itself?")
 }
