@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"strings"
 	"testing"
 )
@@ -22,7 +23,8 @@ const (
 // In a job of GitHub Actions it appends the report to the job's summary, the file
 // that $GITHUB_STEP_SUMMARY names. It writes the files of [Report.WriteFiles] to
 // Policy.Dir or, without one, to a folder in $BENCHMAIL_GATE_DIR that is named
-// after the test, as several may share that. What cannot be written fails tb too.
+// after the package and the test, as several may share that:
+// example.org/server/TestNotSlower. What cannot be written fails tb too.
 func (r *Report) Check(tb testing.TB) {
 	tb.Helper()
 	var table strings.Builder
@@ -50,9 +52,21 @@ func (r *Report) dir(test string) string {
 		return r.Policy.Dir
 	}
 	if dir := os.Getenv(dirVariable); dir != "" {
+		for part := range strings.SplitSeq(testedPackage(), "/") {
+			dir = filepath.Join(dir, fileName(part))
+		}
 		return filepath.Join(dir, fileName(test))
 	}
 	return ""
+}
+
+// testedPackage returns the import path of the package whose tests these are.
+func testedPackage() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	return strings.TrimSuffix(info.Path, ".test")
 }
 
 // appendMarkdown adds to the file: other steps' summaries are in it.

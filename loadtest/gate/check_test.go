@@ -45,18 +45,20 @@ func TestCheckSummary(t *testing.T) {
 
 func TestCheckFiles(t *testing.T) {
 	dir := t.TempDir()
+	// go test ./... runs a TestNotSlower in each of several packages.
+	const env = "env/github.com/benchmail/benchmail/loadtest/gate/"
 	for _, tt := range []struct {
 		name, test, policy, env string
 		want                    string // the folder
 	}{
 		{"policy", "TestA", filepath.Join(dir, "policy"), "", "policy"},
 		{"policy and environment", "TestA", filepath.Join(dir, "both"), filepath.Join(dir, "unused"), "both"},
-		{"environment", "TestA", "", filepath.Join(dir, "env"), "env/TestA"},
-		{"another test in the same", "TestB", "", filepath.Join(dir, "env"), "env/TestB"},
-		{"sub-test", "TestA/size=4k", "", filepath.Join(dir, "env"), "env/TestA_size=4k-2f3a7c1e"},
-		{"almost of the same name", "TestA_size=4k", "", filepath.Join(dir, "env"), "env/TestA_size=4k"},
-		{"out of the folder", "../../x", "", filepath.Join(dir, "env"), "env/__.._x-5d8c685d"},
-		{"long", strings.Repeat("x", 300), "", filepath.Join(dir, "env"), "env/" + strings.Repeat("x", 100) + "-970138f5"},
+		{"environment", "TestA", "", filepath.Join(dir, "env"), env + "TestA"},
+		{"another test in the same", "TestB", "", filepath.Join(dir, "env"), env + "TestB"},
+		{"sub-test", "TestA/size=4k", "", filepath.Join(dir, "env"), env + "TestA_size=4k-2f3a7c1e"},
+		{"almost of the same name", "TestA_size=4k", "", filepath.Join(dir, "env"), env + "TestA_size=4k"},
+		{"out of the folder", "../../x", "", filepath.Join(dir, "env"), env + "__.._x-5d8c685d"},
+		{"long", strings.Repeat("x", 300), "", filepath.Join(dir, "env"), env + strings.Repeat("x", 100) + "-970138f5"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			environment(t, "", tt.env)

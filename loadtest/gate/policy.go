@@ -45,7 +45,7 @@ type Policy struct {
 	Ops int `json:"ops,omitempty"`
 
 	// Dir is a folder to which AB and Check write their files; see
-	// [Report.WriteFiles]. It is made if it is not there. "" means the one in the
+	// [Report.WriteFiles]. It is made if it is not there. "" means one in that of the
 	// environment variable BENCHMAIL_GATE_DIR, and no files without that.
 	Dir string `json:"dir,omitempty"`
 }
