@@ -30,10 +30,17 @@ import (
 //
 // The functions are leaf benchmarks, with one loop over b.Loop or b.N and without
 // b.Run. Each is called for every sample, through [testing.Benchmark], with the
-// same number of iterations; what they set up counts as time, so servers are
-// started before. tb must not be a *testing.B, in which testing.Benchmark would
-// wait for itself. One AB runs at a time; tests that run in parallel with it
-// disturb it.
+// same number of iterations (-benchtime is not regarded), and with b.N in place of
+// b.Loop twice, the first time with one iteration. What they set up before b.Loop
+// costs time and counts in cpu-ns/op, so servers are started before. Allocations
+// are those of the whole process, and are in the samples with -benchmem, or if
+// Policy.Metrics names them. tb must not be a *testing.B, in which
+// testing.Benchmark would wait for itself. One AB runs at a time; tests that run in
+// parallel with it disturb it.
+//
+// After a testing.Benchmark the package testing prints no lines goos, pkg and cpu
+// before the benchmarks of the same process, which benchstat tells packages apart
+// by: for results that are kept, run go test -run '^$' -bench.
 //
 // First of all AB compares the base with itself. What it finds is the noise floor:
 // a difference that is smaller is not claimed, and if the policy wants to see

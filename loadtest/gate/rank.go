@@ -8,8 +8,8 @@ import (
 )
 
 // exactUpTo is up to how many differences the distribution of the signed-rank
-// statistic is computed; beyond, the normal approximation has the first three
-// digits of p right where it matters.
+// statistic is computed; beyond, the normal approximation errs on the safe side: for
+// 61 differences it says 0.0012 for 0.001, 0.00015 for 0.0001 and 3.2e-6 for 1e-6.
 const exactUpTo = 60
 
 // signedRank is Wilcoxon's signed-rank test: how likely differences that lie as
