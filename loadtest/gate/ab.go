@@ -54,7 +54,8 @@ import (
 // up.
 //
 // A sample that fails, on either side, ends the comparison and fails tb; the
-// Report has what was found until then.
+// Report has what was found until then. What samples have logged, such as the
+// reasons to doubt them, is told in Report.Notes.
 func AB(tb testing.TB, base, head func(*testing.B), p Policy) *Report {
 	tb.Helper()
 	return ABA(tb, base, base, head, p)
@@ -134,6 +135,7 @@ func measure(tb testing.TB, base, again, head func(*testing.B), p Policy) (*Repo
 				budget, ops, longest.Round(time.Microsecond), least, took.Round(time.Millisecond))), nil
 	}
 
+	var journals [len(arms)]journal
 	name, allocs := benchmarkName(tb.Name()), p.wantsAllocs()
 	s := &sequence{
 		policy: p,
@@ -147,11 +149,17 @@ func measure(tb testing.TB, base, again, head func(*testing.B), p Policy) (*Repo
 			if err != nil {
 				return nil, err
 			}
+			journals[a].add(res.log)
 			return result(name, res, allocs), nil
 		},
 	}
 	rep := s.run()
 	rep.Notes = append(notes, rep.Notes...)
+	for a := range journals {
+		if note := journals[a].note(arm(a)); note != "" {
+			rep.Notes = append(rep.Notes, note)
+		}
+	}
 	return rep, nil
 }
 

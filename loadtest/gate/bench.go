@@ -39,6 +39,7 @@ type measured struct {
 	testing.BenchmarkResult
 	took time.Duration // all of the last call
 	cpu  time.Duration // CPU time of this process in it
+	log  string        // all on one line
 }
 
 // runBenchmark runs fn for ops iterations.
@@ -63,9 +64,9 @@ func runBenchmark(fn func(*testing.B), ops int) (res measured, err error) {
 	case last == nil:
 		return res, errors.New("testing.Benchmark has not run it")
 	case last.Skipped():
-		return res, fmt.Errorf("%w: %s", errSkipped, logOf(last))
+		return res, fmt.Errorf("%w: %s", errSkipped, why(last))
 	case last.Failed():
-		return res, fmt.Errorf("it has failed: %s", logOf(last))
+		return res, fmt.Errorf("it has failed: %s", why(last))
 	case !returned:
 		return res, errors.New("it has ended its goroutine without failing")
 	case res.T != last.Elapsed(): // the sum of sub-benchmarks, in one iteration
@@ -73,21 +74,56 @@ func runBenchmark(fn func(*testing.B), ops int) (res measured, err error) {
 	case res.N != ops:
 		return res, fmt.Errorf("it has made %d iterations where %d were asked for: it must be a loop over b.Loop or b.N, without b.Run", res.N, ops)
 	}
+	res.log = logOf(last)
 	return res, nil
 }
 
-// logOf returns what a benchmark has logged: why it has failed. The testing
-// package has no way to ask for it; if its insides change, the text says
-// less, and TestFailureText says so.
+// why returns the reason for a failure.
+func why(b *testing.B) string {
+	if text := logOf(b); text != "" {
+		return text
+	}
+	return "the testing package does not tell why; run it with go test -bench to see"
+}
+
+// logOf returns what a benchmark has logged, "" if nothing. The testing package has
+// no way to ask for it; if its insides change, reports say less, and
+// TestFailureText says so.
 func logOf(b *testing.B) (text string) {
-	text = "the testing package does not tell why; run it with go test -bench to see"
 	defer func() { _ = recover() }()
 	if f := reflect.ValueOf(b).Elem().FieldByName("output"); f.IsValid() {
-		if out := strings.Join(strings.Fields(string(f.Bytes())), " "); out != "" {
-			text = out
-		}
+		text = strings.Join(strings.Fields(string(f.Bytes())), " ")
 	}
 	return text
+}
+
+// A journal is what the samples of a side have logged without a failure: mostly
+// reasons to doubt them.
+type journal struct {
+	samples, logged int
+	first           string
+}
+
+func (j *journal) add(log string) {
+	j.samples++
+	if log == "" {
+		return
+	}
+	if j.logged++; j.logged == 1 {
+		const most = 500
+		if len(log) > most {
+			log = strings.ToValidUTF8(log[:most], "") + "…"
+		}
+		j.first = log
+	}
+}
+
+// note is for a Report, "" if nothing was logged.
+func (j *journal) note(a arm) string {
+	if j.logged == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%v: %d of %s have logged something, the first of them: %s", a, j.logged, plural(j.samples, "sample"), j.first)
 }
 
 // result makes a benchfmt result of it, with the units as smtptest and go test

@@ -170,3 +170,19 @@ func TestABSetUp(t *testing.T) {
 	assert.Less(t, time.Since(began), 30*time.Second)
 	assert.Empty(t, rep.Problems)
 }
+
+// TestABLogs: what a benchmark logs, such as smtptest's reasons to doubt a result,
+// which testing.Benchmark keeps to itself, is in the notes.
+func TestABLogs(t *testing.T) {
+	fine := steady(map[string]float64{"ns/op": 100})
+	n := 0
+	rep, tb := ab(t, fine, func(b *testing.B) {
+		fine(b)
+		if n++; n%2 == 0 {
+			b.Logf("warning: the load generator was the bottleneck: %d %%", n)
+		}
+	}, perOp)
+	require.Empty(t, tb.errors)
+	require.Len(t, rep.Notes, 1)
+	assert.Regexp(t, `^head: 5 of 10 samples have logged something, the first of them: traps_test.go:\d+: warning: the load generator was the bottleneck: 2 %$`, rep.Notes[0])
+}
