@@ -178,6 +178,8 @@ func (r *Report) conclusion() string {
 	}
 	word := "PASS: "
 	switch failures := tally(bad); {
+	case total == 0 && len(r.Problems) > 0: // why is one of them
+		parts = append(parts, "nothing was judged")
 	case total == 0:
 		parts = append(parts, "no metric is gated")
 	case len(failures) == 0:

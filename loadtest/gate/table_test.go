@@ -85,7 +85,7 @@ PASS: no metric is gated
 Failures
   - The base has no results.
 
-FAIL: 1 problem, no metric is gated
+FAIL: 1 problem, nothing was judged
 `},
 		{"invalid", &gate.Report{Rows: []gate.Row{
 			{Benchmark: "A", Unit: "sec/op", Gated: true, Verdict: gate.Invalid, Base: gate.Summary{N: 10}, Head: summary(1), P: -1, Reason: "base: NaN is no measurement"},
