@@ -169,7 +169,7 @@ func (t *test) decide(f finding, significant bool, alpha, first float64) {
 	case f.notWorse <= alpha && row.Floor <= row.MinEffect:
 		settle(Same, "not worse by more than %s (p = %.2g)", percent(row.MinEffect), f.notWorse)
 	default:
-		t.undecided(f, w, alpha, first, settle)
+		t.undecided(f, significant, w, alpha, first, settle)
 	}
 }
 
@@ -189,7 +189,7 @@ func (t *test) tooFew(f finding, first float64, settle func(Verdict, string, ...
 }
 
 // undecided says what is missing.
-func (t *test) undecided(f finding, w, alpha, first float64, settle func(Verdict, string, ...any)) {
+func (t *test) undecided(f finding, significant bool, w, alpha, first float64, settle func(Verdict, string, ...any)) {
 	row := &t.row
 	limit, change := math.Log(row.Better.limit(row.MinEffect)), math.Log(row.Ratio)
 	// Either it is what it seems to be and more samples show this, or it is not.
@@ -204,14 +204,21 @@ func (t *test) undecided(f finding, w, alpha, first float64, settle func(Verdict
 	if t.floor != nil {
 		row.Need = max(row.Need, t.floor.pairsFor(visible))
 	}
-	seems := worse(w)
+	enough := fmt.Sprintf("about %d samples of each would do", row.Need)
+	if row.Need >= mostSamples {
+		enough = fmt.Sprintf("not even %d samples of each would do", mostSamples)
+	}
 	if row.Floor > row.MinEffect {
-		settle(Undecided, "not decidable here with %d samples of each: it seems to be %s, the base differs from itself by up to %s, and the policy wants %s; about %d samples would do",
-			len(t.base), seems, percent(row.Floor), percent(row.MinEffect), row.Need)
+		settle(Undecided, "not decidable here with %d samples of each: it seems to be %s, the base differs from itself by up to %s, and the policy wants %s; %s",
+			len(t.base), worse(w), percent(row.Floor), percent(row.MinEffect), enough)
 		return
 	}
-	settle(Undecided, "it seems to be %s, which may be chance (p = %.2g), or may not be (p = %.2g that it is worse by %s): about %d samples of each would do",
-		seems, f.p, f.notWorse, percent(row.MinEffect), row.Need)
+	is := fmt.Sprintf("it seems to be %s, which may be chance (p = %.2g, %.2g is needed)", worse(w), f.p, first)
+	if significant {
+		is = fmt.Sprintf("it is %s (p = %.2g)", worse(w), f.p)
+	}
+	settle(Undecided, "%s, and that it is more than %s worse is not ruled out (p = %.2g, %.2g is needed): %s",
+		is, percent(row.MinEffect), f.notWorse, alpha, enough)
 }
 
 // smallest returns the smallest p that a test can have.

@@ -102,7 +102,8 @@ type Row struct {
 	// Floor is AB's noise floor: the base differs from itself by up to this share
 	// with as many samples. A smaller difference is not claimed. 0 for Compare.
 	Floor float64 `json:"floor,omitempty"`
-	// Need is how many samples of each side would decide it, about; 0 if decided.
+	// Need is how many samples of each side would decide it, about; 0 if it is
+	// decided, or if the number is not what is missing. 100000 stands for more, too.
 	Need int `json:"need,omitempty"`
 
 	Verdict Verdict `json:"verdict"`

@@ -166,3 +166,22 @@ func TestDoubledByChance(t *testing.T) {
 	rep := compare(t, steady(101, 104, 102, 103, 101, 104, 102, 103), head, gate.Policy{})
 	assert.Contains(t, strings.Join(rep.Problems, "\n"), "was a file appended to itself?")
 }
+
+// TestUndecidedSentence: what is certain is not called chance, and the p that is
+// needed is told, which is not Policy.Alpha.
+func TestUndecidedSentence(t *testing.T) {
+	r := rowOf(t, compare(t, bench("X", 10, 100.0, "ns/op"), bench("X", 10, 104.9, "ns/op"), gate.Policy{}), "X", "sec/op")
+	assert.Equal(t, gate.Undecided, r.Verdict)
+	assert.Regexp(t, `^it is 4\.9 % worse \(p = 1\.1e-05\), and that it is more than 5 % worse is not ruled out \(p = 0\.\d+, 0\.01 is needed\): about \d+ samples of each would do$`, r.Reason)
+
+	noisy := func(v float64) string { return bench("X", 5, v, "ns/op") + bench("X", 5, 1.5*v, "ns/op") }
+	r = rowOf(t, compare(t, noisy(100), noisy(108), gate.Policy{}), "X", "sec/op")
+	assert.Equal(t, gate.Undecided, r.Verdict)
+	assert.Regexp(t, `^it seems to be \S+ % worse, which may be chance \(p = 0\.\d+, 0\.01 is needed\), and that it is more than 5 % worse is not ruled out \(p = `, r.Reason)
+
+	// The limit itself can be told from neither side.
+	even := strings.Repeat("BenchmarkX 1 100 ns/op\nBenchmarkX 1 140 ns/op\n", 5)
+	r = rowOf(t, compare(t, even, strings.ReplaceAll(strings.ReplaceAll(even, "100", "105"), "140", "147"), gate.Policy{}), "X", "sec/op")
+	assert.Equal(t, gate.Undecided, r.Verdict)
+	assert.Contains(t, r.Reason, "not even 100000 samples of each would do")
+}
