@@ -160,6 +160,9 @@ func (t *test) decide(f finding, significant bool, alpha, first float64) {
 		return
 	}
 	switch {
+	case significant && math.Abs(w) > row.MinEffect && f.change.est*math.Log(row.Ratio) < 0:
+		// The test is not one of medians.
+		settle(Undecided, "the median is %s, and most samples say the opposite (p = %.2g): they are of more than one kind", worse(w), f.p)
 	case significant && above && w > row.MinEffect:
 		settle(Worse, "%s (p = %.2g), and more than %s are not allowed", worse(w), f.p, percent(row.MinEffect))
 	case significant && above && w < -row.MinEffect:

@@ -185,3 +185,16 @@ func TestUndecidedSentence(t *testing.T) {
 	assert.Equal(t, gate.Undecided, r.Verdict)
 	assert.Contains(t, r.Reason, "not even 100000 samples of each would do")
 }
+
+// TestTwoKindsOfSamples: where the medians have changed one way and most of the
+// samples the other way, the test is of the latter and says nothing of the former.
+func TestTwoKindsOfSamples(t *testing.T) {
+	base := bench("X", 36, 10, "ns/op") + bench("X", 44, 100, "ns/op")
+	head := bench("X", 44, 90, "ns/op") + bench("X", 36, 200, "ns/op")
+	for _, tt := range [][2]string{{base, head}, {head, base}} {
+		r := rowOf(t, compare(t, tt[0], tt[1], gate.Policy{}), "X", "sec/op")
+		assert.Less(t, r.P, 0.001)
+		assert.Equal(t, gate.Undecided, r.Verdict, r.Reason)
+		assert.Contains(t, r.Reason, "most samples say the opposite")
+	}
+}
