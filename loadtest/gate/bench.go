@@ -38,7 +38,7 @@ var errSkipped = errors.New("it has skipped itself")
 type measured struct {
 	testing.BenchmarkResult
 	took time.Duration // all of the last call
-	cpu  time.Duration // CPU time of this process in it
+	cpu  time.Duration // CPU time of this process in it, -1 if it is not known
 	log  string        // all on one line
 }
 
@@ -57,7 +57,10 @@ func runBenchmark(fn func(*testing.B), ops int) (res measured, err error) {
 		last, returned = b, false
 		start, cpu := time.Now(), cputime.Process()
 		fn(b)
-		res.took, res.cpu = time.Since(start), cputime.Process()-cpu
+		res.took, res.cpu = time.Since(start), -1
+		if cpu > 0 {
+			res.cpu = cputime.Process() - cpu
+		}
 		returned = true
 	})
 	switch {
@@ -166,7 +169,7 @@ func result(name string, res measured, allocs bool) *benchfmt.Result {
 	// Where the server's own CPU time is known, this process has only the load.
 	_, server := res.Extra["server-cpu-ns/op"]
 	_, reported := res.Extra["cpu-ns/op"]
-	if !server && !reported && res.cpu > 0 {
+	if !server && !reported && res.cpu >= 0 {
 		add(float64(res.cpu)/float64(res.N), "cpu-ns/op")
 	}
 	if allocs {

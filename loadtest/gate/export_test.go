@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"testing"
 	"time"
 
 	"golang.org/x/perf/benchfmt"
@@ -12,7 +13,6 @@ var (
 	Holm        = holm
 	SmallestP   = smallestP
 	SamplesFor  = samplesFor
-	NewResult   = result
 	DirectionOf = func(unit string) Direction { return knownDirections[tidy(unit)] }
 )
 
@@ -24,6 +24,11 @@ func HodgesLehmann(d []float64) (est, lo, hi float64) {
 func Shift(x, y []float64) (est, lo, hi float64) {
 	iv := shift(x, y, confidence)
 	return iv.est, iv.lo, iv.hi
+}
+
+// SampleOf is a sample that took so much CPU time.
+func SampleOf(cpu time.Duration) *benchfmt.Result {
+	return result("X", measured{BenchmarkResult: testing.BenchmarkResult{N: 1, T: 1}, cpu: cpu}, false)
 }
 
 // Arms of a sequence.

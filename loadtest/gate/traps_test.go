@@ -186,3 +186,17 @@ func TestABLogs(t *testing.T) {
 	require.Len(t, rep.Notes, 1)
 	assert.Regexp(t, `^head: 5 of 10 samples have logged something, the first of them: traps_test.go:\d+: warning: the load generator was the bottleneck: 2 %$`, rep.Notes[0])
 }
+
+// TestABCoarseClock: a CPU time of 0 is a short one, where the clock is coarse. A
+// metric that not all samples have is missing.
+func TestABCoarseClock(t *testing.T) {
+	units := func(cpu time.Duration) (list []string) {
+		for _, v := range gate.SampleOf(cpu).Values {
+			list = append(list, v.Unit)
+		}
+		return list
+	}
+	assert.Contains(t, units(time.Millisecond), "cpu-sec/op")
+	assert.Contains(t, units(0), "cpu-sec/op")
+	assert.NotContains(t, units(-1), "cpu-sec/op", "it cannot be measured here")
+}
