@@ -64,7 +64,11 @@ func (r *Report) judge(tests []*test, alpha float64, find method) {
 // false if it has to be tested like any other.
 func (t *test) exactly() bool {
 	row := &t.row
-	minB, maxB := slices.Min(t.base), slices.Max(t.base)
+	base := t.base
+	if t.floor != nil {
+		base = slices.Concat(base, t.floor.values)
+	}
+	minB, maxB := slices.Min(base), slices.Max(base)
 	minH, maxH := slices.Min(t.head), slices.Max(t.head)
 	settle := func(v Verdict, format string, args ...any) bool {
 		row.Verdict, row.Reason = v, fmt.Sprintf(format, args...)
@@ -81,7 +85,7 @@ func (t *test) exactly() bool {
 			}
 		}
 		return settle(map[Direction]Verdict{Lower: Worse, Higher: Better}[row.Better],
-			"it was 0 in all of the base's %d samples, and is up to %v in %d of the head's %d", len(t.base), maxH, nonzero, len(t.head))
+			"it was 0 in all of the base's %d samples, and is up to %v in %d of the head's %d", len(base), maxH, nonzero, len(t.head))
 	case maxB == 0:
 		return settle(Incomparable, "it is 0 in the base and %v in the head, which is no relative change", row.Head.Median)
 	case !t.Exact:

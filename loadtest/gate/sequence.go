@@ -3,6 +3,7 @@ package gate
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"golang.org/x/perf/benchfmt"
@@ -176,6 +177,7 @@ type floor struct {
 	// samples, of which there are so many.
 	chance float64
 	pairs  int
+	values []float64 // of the base before the comparison
 }
 
 // floors returns those of all metrics. They are taken of the pairs of base and
@@ -201,7 +203,7 @@ func floors(noise [2][]*benchfmt.Result, along []*benchfmt.Result) map[string]*f
 				continue
 			}
 			d := differences(values, others)
-			f := &floor{noise: hodgesLehmann(d, confidence)}
+			f := &floor{noise: hodgesLehmann(d, confidence), values: slices.Concat(values, others)}
 			if l := later[key]; l != nil && l.invalid[unit] == "" {
 				v := logs(l.values[unit])
 				for i := 0; i+1 < len(v); i += 2 {

@@ -198,3 +198,24 @@ func TestTwoKindsOfSamples(t *testing.T) {
 		assert.Contains(t, r.Reason, "most samples say the opposite")
 	}
 }
+
+// TestExactNoise: AB has seen the base lose mail before the comparison, so that the
+// head loses some, too, is no change.
+func TestExactNoise(t *testing.T) {
+	p := gate.Policy{Metrics: []gate.Metric{{Unit: "m", Better: gate.Lower, Exact: true}}}
+	lost := func(base, again float64) gate.Row {
+		return rowOf(t, arms(t, p, func(arm, n int) float64 {
+			if n == 4 {
+				return []float64{base, again, 0.1}[arm]
+			}
+			return 0
+		}), "X", "m")
+	}
+	r := lost(0, 0)
+	assert.Equal(t, gate.Worse, r.Verdict)
+	assert.Contains(t, r.Reason, "it was 0 in all of the base's 34 samples", "10 and 10 of the base and itself, and 14 beside the head's")
+	for _, r := range []gate.Row{lost(0.1, 0), lost(0, 0.1)} {
+		assert.Equal(t, gate.Undecided, r.Verdict, r.Reason)
+		assert.Contains(t, r.Reason, "not exact, as it varies (base 0 to 0.1, head 0 to 0.1)")
+	}
+}
