@@ -109,10 +109,12 @@ func TestGateWorkflow(t *testing.T) {
 	assert.Contains(t, gate.Run, " -p 1 ")
 	require.Regexp(t, `-run '[^']+'`, gate.Run)
 	pattern := regexp.MustCompile(`-run '([^']+)'`).FindStringSubmatch(gate.Run)[1]
-	assert.Regexp(t, pattern, "TestNotSlower")
-	example, err := os.ReadFile("../gate/gate_test.go")
-	require.NoError(t, err)
-	assert.Contains(t, string(example), "func TestNotSlower(t *testing.T)")
+	for file, test := range map[string]string{"gate_test.go": "TestNotSlower", "container_test.go": "TestContainerNotSlower"} {
+		assert.Regexp(t, pattern, test, "who copies it has it run")
+		example, err := os.ReadFile("../gate/" + file)
+		require.NoError(t, err)
+		assert.Contains(t, string(example), "func "+test+"(t *testing.T)")
+	}
 	assert.EqualValues(t, 1, gate.Env["BENCHMAIL_REQUIRE_DOCKER"])
 
 	upload := w.uses(t, "actions/upload-artifact")
