@@ -31,6 +31,7 @@ func read(name string, r io.Reader) (s side, problems []string, err error) {
 	if err != nil {
 		return s, nil, fmt.Errorf("gate: %s: %w", name, err)
 	}
+	data = bytes.TrimPrefix(data, []byte("\ufeff")) // PowerShell's, in front of a first result
 	s.name = name
 	for i, line := range bytes.Split(data, []byte("\n")) {
 		if failure(line) {
@@ -58,8 +59,12 @@ func read(name string, r io.Reader) (s side, problems []string, err error) {
 
 // failure says whether go test has printed this line because something failed.
 func failure(line []byte) bool {
-	return bytes.HasPrefix(line, []byte("--- FAIL")) || bytes.HasPrefix(line, []byte("FAIL\t")) ||
-		bytes.HasPrefix(line, []byte("panic:"))
+	for _, start := range []string{"--- FAIL", "FAIL\t", "panic:", "fatal error:"} {
+		if bytes.HasPrefix(line, []byte(start)) {
+			return true
+		}
+	}
+	return string(bytes.TrimRight(line, "\r")) == "FAIL"
 }
 
 func indented(lines []string) string {

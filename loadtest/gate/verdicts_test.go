@@ -219,3 +219,21 @@ func TestExactNoise(t *testing.T) {
 		assert.Contains(t, r.Reason, "not exact, as it varies (base 0 to 0.1, head 0 to 0.1)")
 	}
 }
+
+// TestCompareDiedHalfWay: what a test binary prints that was run without go test,
+// which has no line "FAIL\tpackage" then.
+func TestCompareDiedHalfWay(t *testing.T) {
+	x := bench("X", 10, 100.0, "ns/op")
+	for _, line := range []string{"FAIL", "fatal error: all goroutines are asleep - deadlock!"} {
+		rep := compare(t, x, bench("X", 7, 100.0, "ns/op")+line+"\n", gate.Policy{})
+		assert.Equal(t, []string{"head: line 8 says that the run failed: " + line}, rep.Failures())
+	}
+	assert.Empty(t, compare(t, x, x+"FAILING is what it does not\nPASS\n", gate.Policy{}).Failures())
+}
+
+// TestCompareByteOrderMark: PowerShell's > writes one, and the first result is
+// behind it.
+func TestCompareByteOrderMark(t *testing.T) {
+	x := bench("X", 10, 100.0, "ns/op")
+	assert.Equal(t, 10, rowOf(t, compare(t, "\ufeff"+x, x, gate.Policy{}), "X", "sec/op").Base.N)
+}
