@@ -237,6 +237,9 @@ func (r *Report) finish(before map[benchproc.Key]*benchmark) {
 			}
 		}
 	}
+	if p := r.Policy.Metrics; p != nil && len(p) == 0 {
+		r.Problems = append(r.Problems, "nothing was gated: Policy.Metrics is empty; nil is for the default ones")
+	}
 	if len(r.Problems) == 0 && !slices.ContainsFunc(r.Rows, func(row Row) bool { return row.Gated }) {
 		r.Problems = append(r.Problems, "nothing was gated: no benchmark has any of "+strings.Join(units, ", "))
 	}

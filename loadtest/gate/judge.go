@@ -135,20 +135,24 @@ func (t *test) decide(f finding, significant bool, alpha, first float64) {
 		if t.tooFew(f, first, settle) {
 			return
 		}
-		switch up := row.Head.Median > row.Base.Median; {
-		case significant && up == (row.Better == Lower) && row.Head.Median != row.Base.Median:
-			settle(Worse, "it went from %v to %v, where there is no relative change", row.Base.Median, row.Head.Median)
-		case significant && row.Head.Median != row.Base.Median:
-			settle(Better, "it went from %v to %v, where there is no relative change", row.Base.Median, row.Head.Median)
-		default:
+		went := fmt.Sprintf("it went from %v to %v", row.Base.Median, row.Head.Median)
+		if row.Base.Median == 0 {
+			went += ", where there is no relative change"
+		}
+		switch {
+		case !significant || row.Head.Median == row.Base.Median:
 			settle(Undecided, "it is 0 in some samples, so there is no relative change, and no certain difference (p = %.2g)", f.p)
+		case (row.Head.Median > row.Base.Median) == (row.Better == Lower):
+			settle(Worse, "%s (p = %.2g)", went, f.p)
+		default:
+			settle(Better, "%s (p = %.2g)", went, f.p)
 		}
 		return
 	}
 	if f.sides == 1 {
 		row.Ratio = math.Exp(f.change.est)
 	}
-	if !math.IsInf(f.change.lo, 0) {
+	if !math.IsInf(f.change.lo, 0) && slices.Min(t.base) > 0 && slices.Min(t.head) > 0 {
 		// The median of the ratios is not the ratio of the medians.
 		row.RatioLo, row.RatioHi = min(math.Exp(f.change.lo), row.Ratio), max(math.Exp(f.change.hi), row.Ratio)
 	}

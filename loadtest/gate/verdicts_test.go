@@ -237,3 +237,21 @@ func TestCompareByteOrderMark(t *testing.T) {
 	x := bench("X", 10, 100.0, "ns/op")
 	assert.Equal(t, 10, rowOf(t, compare(t, "\ufeff"+x, x, gate.Policy{}), "X", "sec/op").Base.N)
 }
+
+// TestZeroSentences: from 100 to 0 is a relative change; and where some samples are
+// 0 there is no interval of one.
+func TestZeroSentences(t *testing.T) {
+	p := gate.Policy{Metrics: []gate.Metric{{Unit: "msgs/s"}}}
+	x, dead := bench("X", 10, 100, "msgs/s"), bench("X", 9, 0, "msgs/s")+bench("X", 1, 1, "msgs/s")
+	assert.Equal(t, "it went from 100 to 0 (p = 1.1e-05)", rowOf(t, compare(t, x, dead, p), "X", "msgs/s").Reason)
+	assert.Equal(t, "it went from 0 to 100, where there is no relative change (p = 1.1e-05)", rowOf(t, compare(t, dead, x, p), "X", "msgs/s").Reason)
+	r := rowOf(t, compare(t, bench("X", 4, 0, "msgs/s")+bench("X", 6, 100.0, "msgs/s"), x, p), "X", "msgs/s")
+	assert.Zero(t, r.RatioHi)
+}
+
+// TestEmptyMetrics are not nil.
+func TestEmptyMetrics(t *testing.T) {
+	x := bench("X", 10, 100.0, "ns/op")
+	rep := compare(t, x, x, gate.Policy{Metrics: []gate.Metric{}})
+	assert.Equal(t, []string{"nothing was gated: Policy.Metrics is empty; nil is for the default ones"}, rep.Failures())
+}
