@@ -100,7 +100,7 @@ func runThrough(t *testing.T, srv *containers.Server, d *loadtest.SMTP, gone boo
 	const before, after = 300, 300
 	var asked, left int64 = 0, after
 	happened := make(chan error, 1)
-	over := false
+	begun, over := false, false
 	d.Timeouts = loadtest.Timeouts{Connect: replyTime, Greeting: replyTime, TLS: replyTime, Command: replyTime, Message: replyTime}
 	// A run ends when no session could be opened for so long.
 	patience := time.Minute
@@ -113,6 +113,7 @@ func runThrough(t *testing.T, srv *containers.Server, d *loadtest.SMTP, gone boo
 		Meter:     srv,
 		Continue: func() bool {
 			if asked++; asked == before {
+				begun = true
 				go func() { happened <- fault(t.Context(), srv) }()
 			}
 			if !over && asked > before {
@@ -129,13 +130,14 @@ func runThrough(t *testing.T, srv *containers.Server, d *loadtest.SMTP, gone boo
 			return left > 0
 		},
 	})
+	require.NotNil(t, res)
+	require.True(t, begun, "the run ended before the fault was begun: %v\n%v", err, res)
 	if !over {
 		// The run has ended while the server was away, which is an error of it;
 		// the fault's own end is waited for, as the test's end would be in its way.
 		assert.NoError(t, <-happened)
 		assert.True(t, gone || err != nil)
 	}
-	require.NotNil(t, res)
 	return res, err
 }
 
