@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -107,6 +109,28 @@ func TestBadInput(t *testing.T) {
 				assert.ErrorContains(t, err, s, tt.why)
 			}
 			assert.Empty(t, leftBehind(), tt.why)
+		})
+	}
+}
+
+// TestImportFails: Docker has said 200 by the time that something goes wrong, or
+// says nothing any more.
+func TestImportFails(t *testing.T) {
+	for _, tt := range []struct {
+		name, answer, says string
+	}{
+		{"no room", `{"status":"importing"}` + "\r\n" + `{"errorDetail":{"message":"no space left"},"error":"no space left"}` + "\r\n", "no space left"},
+		{"cut off", `{"status":`, "unexpected EOF"},
+		{"not Docker", "<html>", "invalid character"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body)
+				_, _ = io.WriteString(w, tt.answer)
+			}))
+			defer srv.Close()
+			_, err := containers.ImportProgram(t.Context(), strings.Replace(srv.URL, "http", "tcp", 1), []byte("program"))
+			require.ErrorContains(t, err, tt.says)
 		})
 	}
 }

@@ -8,10 +8,22 @@ import (
 	"time"
 
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
 )
 
-// ProcessLabel marks the containers of this process.
+// ProcessLabel marks the containers of this process, and its images but for
+// those that are kept.
 var ProcessLabel = processLabel + "=" + processID
+
+// ImportProgram makes an image of a program with the Docker at host.
+func ImportProgram(ctx context.Context, host string, program []byte) (string, error) {
+	api, err := client.New(client.WithHost(host), client.WithAPIVersion("1.44"))
+	if err != nil {
+		return "", err
+	}
+	defer api.Close()
+	return (&docker{api: api}).importProgram(ctx, program)
+}
 
 func (c SinkConfig) Flags() ([]string, error) { return c.flags() }
 

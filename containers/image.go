@@ -63,7 +63,11 @@ func (d *docker) build(ctx context.Context, df testcontainers.FromDockerfile) (s
 	} else {
 		df.BuildLogWriter = io.MultiWriter(&out, df.BuildLogWriter)
 	}
-	img, err := d.provider.BuildImage(ctx, &testcontainers.ContainerRequest{FromDockerfile: df})
+	req := &testcontainers.ContainerRequest{FromDockerfile: df}
+	if !df.KeepImage {
+		req.Labels = map[string]string{processLabel: processID}
+	}
+	img, err := d.provider.BuildImage(ctx, req)
 	if err != nil {
 		if text := out.String(); text != "" {
 			return "", fmt.Errorf("%w\nthe end of the build's output:\n%s", err, text)
@@ -158,7 +162,7 @@ func contextOf(name string) (archive []byte, hash string, err error) {
 }
 
 type contextFile struct {
-	name    string
+	name    string // a folder's ends with a slash
 	mode    int64
 	content []byte
 }
@@ -167,7 +171,11 @@ func tarOf(files []contextFile) ([]byte, error) {
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
 	for _, f := range files {
-		if err := w.WriteHeader(&tar.Header{Name: f.name, Mode: f.mode, Size: int64(len(f.content)), Typeflag: tar.TypeReg}); err != nil {
+		header := &tar.Header{Name: f.name, Mode: f.mode, Size: int64(len(f.content)), Typeflag: tar.TypeReg}
+		if strings.HasSuffix(f.name, "/") {
+			header.Typeflag = tar.TypeDir
+		}
+		if err := w.WriteHeader(header); err != nil {
 			return nil, err
 		}
 		if _, err := w.Write(f.content); err != nil {
