@@ -9,11 +9,24 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
+	"github.com/testcontainers/testcontainers-go/log"
 )
 
 // ProcessLabel marks the containers of this process, and its images but for
 // those that are kept.
 var ProcessLabel = processLabel + "=" + processID
+
+// DialDocker returns the Docker that this package has found, and not whichever
+// another search would find.
+func DialDocker(ctx context.Context) (client.APIClient, error) {
+	d, err := dialDocker(ctx, log.NewNoopLogger())
+	if err != nil {
+		return nil, err
+	}
+	return d.api, nil
+}
+
+var RequireDocker = requireDocker
 
 // ImportProgram makes an image of a program with the Docker at host.
 func ImportProgram(ctx context.Context, host string, program []byte) (string, error) {
