@@ -45,7 +45,7 @@ func TestBadInput(t *testing.T) {
 		return func(ctx context.Context) (*containers.Server, error) { return containers.RunBinary(ctx, pkg) }
 	}
 	empty := t.TempDir()
-	for _, tt := range []struct {
+	tests := []struct {
 		name string
 		run  func(context.Context) (*containers.Server, error)
 		is   error
@@ -94,23 +94,27 @@ func TestBadInput(t *testing.T) {
 		{"root that is not there", sink(containers.WithRootFile("/no/root.pem")), nil, []string{"/no/root.pem"}, "the path"},
 		{"root that is none", sink(containers.WithRootFile("/etc/passwd")), nil, []string{"/etc/passwd", "no certificate"}, "the path"},
 		{"user's option fails", sink(testcontainers.WithName("")), nil, []string{"smtp-sink", "name must be provided"}, "in testcontainers"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			srv, err := tt.run(t.Context())
-			testcontainers.CleanupContainer(t, srv)
-			require.Error(t, err, tt.why)
-			assert.Nil(t, srv)
-			var failure *containers.StartError
-			require.ErrorAs(t, err, &failure)
-			if tt.is != nil {
-				require.ErrorIs(t, err, tt.is)
-			}
-			for _, s := range tt.says {
-				assert.ErrorContains(t, err, s, tt.why)
-			}
-			assert.Empty(t, leftBehind(), tt.why)
-		})
 	}
+	t.Run("all", func(t *testing.T) {
+		for _, tt := range tests {
+			t.Run(tt.name, func(t *testing.T) {
+				t.Parallel()
+				srv, err := tt.run(t.Context())
+				testcontainers.CleanupContainer(t, srv)
+				require.Error(t, err, tt.why)
+				assert.Nil(t, srv)
+				var failure *containers.StartError
+				require.ErrorAs(t, err, &failure)
+				if tt.is != nil {
+					require.ErrorIs(t, err, tt.is)
+				}
+				for _, s := range tt.says {
+					assert.ErrorContains(t, err, s, tt.why)
+				}
+			})
+		}
+	})
+	assert.Empty(t, leftBehind())
 }
 
 // TestImportFails: Docker has said 200 by the time that something goes wrong, or
@@ -138,6 +142,7 @@ func TestImportFails(t *testing.T) {
 // TestWrongPort: where the server listens can be seen from this machine, and is
 // in the error.
 func TestWrongPort(t *testing.T) {
+	t.Parallel()
 	img := containers.StartSMTPSink(t).Image()
 	srv, err := containers.Run(t.Context(), img, containers.WithPort(26), containers.WithStartTimeout(2*time.Second))
 	testcontainers.CleanupContainer(t, srv)
@@ -165,6 +170,7 @@ func TestCancelled(t *testing.T) {
 // TestPortTakenMeanwhile: somebody takes the port between its choice and its
 // use. Another one is tried, with everything that the first had.
 func TestPortTakenMeanwhile(t *testing.T) {
+	t.Parallel()
 	needDocker(t)
 	tries := 0
 	hook := testcontainers.WithAdditionalLifecycleHooks(testcontainers.ContainerLifecycleHooks{

@@ -28,6 +28,7 @@ func hold() { <-time.After(faultTime) }
 // have to add up, and the server must have what was accepted, and no more than
 // that and what is in doubt.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name  string
 		fault func(context.Context, *containers.Server) error
@@ -58,6 +59,7 @@ func TestFaults(t *testing.T) {
 		}, false, nil, "replies are lost on the way"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			srv := containers.StartBinary(t, serverPkg, server()...)
 			d := srv.MustDialer(t)
 			res, err := runThrough(t, srv, d, tt.gone, tt.fault)
@@ -87,6 +89,7 @@ func TestFaults(t *testing.T) {
 
 // TestFaultsOfSMTPSink: its own count survives it, in the log.
 func TestFaultsOfSMTPSink(t *testing.T) {
+	t.Parallel()
 	srv := containers.StartSMTPSink(t, containers.WithSink(containers.SinkConfig{Count: true}))
 	res, _ := runThrough(t, srv, srv.MustDialer(t), true, func(ctx context.Context, srv *containers.Server) error { return srv.Kill(ctx) })
 	assert.Equal(t, res.Ops, res.Accepted+res.Refused+res.Failed+res.InDoubt)
@@ -147,6 +150,7 @@ func runThrough(t *testing.T, srv *containers.Server, d *loadtest.SMTP, gone boo
 
 // TestPostfixRestarts: its queue was on a tmpfs, and is gone.
 func TestPostfixRestarts(t *testing.T) {
+	t.Parallel()
 	srv := containers.StartPostfix(t)
 	d := srv.MustDialer(t)
 	for range 2 {
@@ -159,6 +163,7 @@ func TestPostfixRestarts(t *testing.T) {
 }
 
 func TestFaultsThatCannotBe(t *testing.T) {
+	t.Parallel()
 	srv := containers.StartSMTPSink(t, containers.WithHostNetwork())
 	require.ErrorContains(t, srv.Disconnect(t.Context()), "WithHostNetwork")
 	require.ErrorContains(t, srv.Reconnect(t.Context()), "Disconnect has not been called")

@@ -2,9 +2,12 @@ package containers_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"os"
+	"runtime"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -23,6 +26,13 @@ func TestMain(m *testing.M) {
 	// in a container itself, it would take the gateway for Docker's host.
 	if os.Getenv("TESTCONTAINERS_HOST_OVERRIDE") == "" && os.Getenv("DOCKER_HOST") == "" {
 		os.Setenv("TESTCONTAINERS_HOST_OVERRIDE", "127.0.0.1")
+	}
+	// These tests wait for Docker and for timeouts more than they compute: there
+	// are as many at once as on a machine with more cores.
+	const atOnce = 6
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		_ = f.Value.Set(strconv.Itoa(max(atOnce, runtime.GOMAXPROCS(0))))
 	}
 	code := m.Run()
 	if left := leftBehind(); len(left) > 0 {

@@ -15,6 +15,7 @@ import (
 )
 
 func TestServers(t *testing.T) {
+	t.Parallel()
 	plain := containers.WithSecurity(loadtest.Plaintext)
 	implicit := containers.WithSecurity(loadtest.ImplicitTLS)
 	for _, tt := range []struct {
@@ -48,6 +49,7 @@ func TestServers(t *testing.T) {
 		}, "", "the usual case for other languages"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			srv := tt.start(t)
 			d := srv.MustDialer(t)
 			res, err := loadtest.Run(t.Context(), d, loadtest.Config{Sessions: 3, Ops: 60, OpsPerSession: 10})
@@ -86,6 +88,7 @@ func onLoopbackOnly(t *testing.T, addr string) {
 
 // TestImageExists is Run with an image that Docker has.
 func TestImageExists(t *testing.T) {
+	t.Parallel()
 	img := containers.StartSMTPSink(t).Image()
 	srv := containers.Start(t, img, containers.WithPort(2525), containers.WithSecurity(loadtest.Plaintext))
 	assert.Equal(t, img, srv.Image(), "built once and kept")
@@ -95,6 +98,7 @@ func TestImageExists(t *testing.T) {
 }
 
 func TestCertificateIsOfThisContainer(t *testing.T) {
+	t.Parallel()
 	a := containers.StartBinary(t, serverPkg, server()...)
 	b := containers.StartBinary(t, serverPkg, server()...)
 	d := a.MustDialer(t)
@@ -104,6 +108,7 @@ func TestCertificateIsOfThisContainer(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
+	t.Parallel()
 	srv := containers.StartSMTPSink(t, containers.WithCPUs(0.5), containers.WithMemory(64<<20))
 	info, err := srv.Inspect(t.Context())
 	require.NoError(t, err)
@@ -114,6 +119,7 @@ func TestLimits(t *testing.T) {
 
 // TestUsersOptions: testcontainers' own options come last.
 func TestUsersOptions(t *testing.T) {
+	t.Parallel()
 	srv := containers.StartBinary(t, serverPkg, append(server(),
 		testcontainers.WithEnv(map[string]string{"KEY": "value"}),
 		testcontainers.WithFiles(testcontainers.ContainerFile{Reader: strings.NewReader("content"), ContainerFilePath: "/etc/file", FileMode: 0o600}),
@@ -129,6 +135,7 @@ func TestUsersOptions(t *testing.T) {
 // TestTerminate: the image of a program goes with its container, and ending
 // twice is no error.
 func TestTerminate(t *testing.T) {
+	t.Parallel()
 	c := needDocker(t)
 	srv, err := containers.RunBinary(t.Context(), serverPkg, server()...)
 	require.NoError(t, err)
