@@ -1,9 +1,11 @@
 package containers_test
 
 import (
+	"io"
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/moby/moby/client"
 	"github.com/stretchr/testify/assert"
@@ -95,6 +97,30 @@ func TestImageExists(t *testing.T) {
 	res, err := loadtest.Run(t.Context(), srv.MustDialer(t), loadtest.Config{Ops: 10})
 	require.NoError(t, err)
 	assert.EqualValues(t, 10, res.Accepted)
+}
+
+// TestPostfixDiscards what it has accepted, whoever it is for, and its queue is
+// on a tmpfs.
+func TestPostfixDiscards(t *testing.T) {
+	t.Parallel()
+	srv := containers.StartPostfix(t)
+	info, err := srv.Inspect(t.Context())
+	require.NoError(t, err)
+	assert.Contains(t, info.HostConfig.Tmpfs, "/var/spool/postfix")
+	const messages = 20
+	res, err := loadtest.Run(t.Context(), srv.MustDialer(t), loadtest.Config{Sessions: 2, Ops: messages})
+	require.NoError(t, err)
+	require.EqualValues(t, messages, res.Accepted)
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		r, err := srv.Logs(t.Context())
+		if !assert.NoError(c, err) {
+			return
+		}
+		defer r.Close()
+		text, err := io.ReadAll(r)
+		assert.NoError(c, err)
+		assert.Equal(c, messages, strings.Count(string(text), "status=sent"))
+	}, 30*time.Second, 100*time.Millisecond)
 }
 
 func TestCertificateIsOfThisContainer(t *testing.T) {
