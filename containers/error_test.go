@@ -16,6 +16,7 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/client"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/testcontainers/testcontainers-go"
@@ -135,6 +136,45 @@ func TestImportFails(t *testing.T) {
 			defer srv.Close()
 			_, err := containers.ImportProgram(t.Context(), strings.Replace(srv.URL, "http", "tcp", 1), []byte("program"))
 			require.ErrorContains(t, err, tt.says)
+		})
+	}
+}
+
+// TestCacheLost: what a build wanted to go on from was removed, along with the
+// image of another test. (Docker 20.10's own words.)
+func TestCacheLost(t *testing.T) {
+	lost := errors.New("build image: failed to get digest sha256:37c0b4f3: open /var/lib/docker/image/overlay2/imagedb/content/sha256/37c0b4f3: no such file or directory")
+	other := errors.New("build image: The command '/bin/sh -c exit 3' returned a non-zero code: 3")
+	for _, tt := range []struct {
+		name    string
+		errs    []error // one for each build
+		noCache []bool
+		want    error
+	}{
+		{"not lost", []error{nil}, []bool{false}, nil},
+		{"lost", []error{lost, nil}, []bool{false, true}, nil},
+		{"lost twice", []error{lost, lost}, []bool{false, true}, lost},
+		{"another error", []error{other}, []bool{false}, other},
+		{"another error then", []error{lost, other}, []bool{false, true}, other},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			df := testcontainers.FromDockerfile{
+				ContextArchive:       strings.NewReader("archive"),
+				BuildOptionsModifier: func(o *client.ImageBuildOptions) { o.PullParent = true },
+			}
+			var noCache []bool
+			_, err := containers.AgainWithoutCache(df, func(df testcontainers.FromDockerfile) (string, error) {
+				var o client.ImageBuildOptions
+				df.BuildOptionsModifier(&o)
+				assert.True(t, o.PullParent, "the user's option")
+				text, err := io.ReadAll(df.ContextArchive)
+				require.NoError(t, err)
+				assert.Equal(t, "archive", string(text))
+				noCache = append(noCache, o.NoCache)
+				return "image", tt.errs[len(noCache)-1]
+			})
+			assert.Equal(t, tt.want, err)
+			assert.Equal(t, tt.noCache, noCache)
 		})
 	}
 }

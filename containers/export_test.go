@@ -52,7 +52,9 @@ var (
 	FromStats   = fromStats
 	Listening   = listening
 	FindProxies = findProxies
-	ProcessCPU  = processCPU
+
+	AgainWithoutCache = againWithoutCache
+	ProcessCPU        = processCPU
 )
 
 type Tail = tail
