@@ -10,6 +10,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 	"github.com/testcontainers/testcontainers-go/log"
+	"github.com/testcontainers/testcontainers-go/wait"
 )
 
 // ProcessLabel marks the containers of this process, and its images but for
@@ -27,6 +28,11 @@ func DialDocker(ctx context.Context) (client.APIClient, error) {
 }
 
 var RequireDocker = requireDocker
+
+// AwaitGreeting waits for the greeting of a server that is ready or not.
+func AwaitGreeting(ctx context.Context, target wait.StrategyTarget, timeout time.Duration) error {
+	return (&greeting{port: 25, timeout: timeout}).WaitUntilReady(ctx, target)
+}
 
 // ImportProgram makes an image of a program with the Docker at host.
 func ImportProgram(ctx context.Context, host string, program []byte) (string, error) {
