@@ -111,7 +111,7 @@ func TestMeterWarns(t *testing.T) {
 	t.Run("server leaves", func(t *testing.T) {
 		t.Parallel()
 		srv := containers.StartBinary(t, serverPkg, server("-mode", "leave")...)
-		res, err := loadtest.Run(t.Context(), srv.MustDialer(t), loadtest.Config{Ops: 10, OpTimeout: time.Second, Meter: srv})
+		res, err := loadtest.Run(t.Context(), srv.MustDialer(t), loadtest.Config{Ops: 10, OpTimeout: 5 * time.Second, Meter: srv})
 		require.NotNil(t, res, "%v", err)
 		joined := errors.Join(res.Warnings...)
 		require.ErrorIs(t, joined, containers.ErrExited)
