@@ -69,7 +69,6 @@ func ABA(tb testing.TB, base, again, head func(*testing.B), p Policy) *Report {
 }
 
 func measure(tb testing.TB, base, again, head func(*testing.B), p Policy) (*Report, error) {
-	start := time.Now()
 	p, err := p.withDefaults()
 	if err != nil {
 		return nil, err
@@ -84,6 +83,10 @@ func measure(tb testing.TB, base, again, head func(*testing.B), p Policy) (*Repo
 	if old == nil {
 		return nil, fmt.Errorf("gate: AB: works in a test only, as it uses testing.Benchmark")
 	}
+
+	running.Lock()
+	defer running.Unlock()
+	start := time.Now() // not while another AB was running, which may take minutes
 	budget, notes := p.Budget, []string(nil)
 	if t, ok := tb.(interface{ Deadline() (time.Time, bool) }); ok {
 		if end, ok := t.Deadline(); ok {
@@ -94,9 +97,6 @@ func measure(tb testing.TB, base, again, head func(*testing.B), p Policy) (*Repo
 			}
 		}
 	}
-
-	running.Lock()
-	defer running.Unlock()
 	defer func(v string) { _ = flag.Set("test.benchtime", v) }(old.Value.String())
 
 	arms := [...]func(*testing.B){armBase: base, armAgain: again, armHead: head}

@@ -37,7 +37,8 @@ var errSkipped = errors.New("it has skipped itself")
 // measured is a result with what was measured around it.
 type measured struct {
 	testing.BenchmarkResult
-	cpu time.Duration // CPU time of this process in the last call
+	took time.Duration // all of the last call
+	cpu  time.Duration // CPU time of this process in it
 }
 
 // runBenchmark runs fn for ops iterations.
@@ -53,9 +54,9 @@ func runBenchmark(fn func(*testing.B), ops int) (res measured, err error) {
 	returned := false
 	res.BenchmarkResult = testing.Benchmark(func(b *testing.B) {
 		last, returned = b, false
-		cpu := cputime.Process()
+		start, cpu := time.Now(), cputime.Process()
 		fn(b)
-		res.cpu = cputime.Process() - cpu
+		res.took, res.cpu = time.Since(start), cputime.Process()-cpu
 		returned = true
 	})
 	switch {
@@ -67,6 +68,8 @@ func runBenchmark(fn func(*testing.B), ops int) (res measured, err error) {
 		return res, fmt.Errorf("it has failed: %s", logOf(last))
 	case !returned:
 		return res, errors.New("it has ended its goroutine without failing")
+	case res.T != last.Elapsed(): // the sum of sub-benchmarks, in one iteration
+		return res, errors.New("it has sub-benchmarks: it must be a loop over b.Loop or b.N, without b.Run")
 	case res.N != ops:
 		return res, fmt.Errorf("it has made %d iterations where %d were asked for: it must be a loop over b.Loop or b.N, without b.Run", res.N, ops)
 	}
@@ -106,12 +109,14 @@ func result(name string, res measured, allocs bool) *benchfmt.Result {
 		out.Values = append(out.Values, v)
 		delete(extra, unit)
 	}
-	// As package testing does: what was reported stands over what was measured.
-	if v, ok := extra["ns/op"]; ok {
-		add(v, "ns/op")
-	} else {
+	// As package testing does: what was reported stands over what was measured, and
+	// a time that is reported as 0 is one that is not wanted.
+	if v, ok := extra["ns/op"]; !ok {
 		add(float64(res.T.Nanoseconds())/float64(res.N), "ns/op")
+	} else if v != 0 {
+		add(v, "ns/op")
 	}
+	delete(extra, "ns/op")
 	if v, ok := extra["MB/s"]; ok {
 		add(v, "MB/s")
 	} else if res.Bytes > 0 && res.T > 0 {
@@ -123,19 +128,30 @@ func result(name string, res measured, allocs bool) *benchfmt.Result {
 		}
 	}
 	// Where the server's own CPU time is known, this process has only the load.
-	if _, ok := res.Extra["server-cpu-ns/op"]; !ok && res.cpu > 0 {
+	_, server := res.Extra["server-cpu-ns/op"]
+	_, reported := res.Extra["cpu-ns/op"]
+	if !server && !reported && res.cpu > 0 {
 		add(float64(res.cpu)/float64(res.N), "cpu-ns/op")
 	}
 	if allocs {
-		add(float64(res.MemBytes)/float64(res.N), "B/op")
-		add(math.Floor(float64(res.MemAllocs)/float64(res.N)), "allocs/op")
+		bytes, ok := res.Extra["B/op"]
+		if !ok {
+			bytes = float64(res.MemBytes) / float64(res.N)
+		}
+		add(bytes, "B/op")
+		count, ok := res.Extra["allocs/op"]
+		if !ok {
+			count = math.Floor(float64(res.MemAllocs) / float64(res.N))
+		}
+		add(count, "allocs/op")
 	}
 	return out
 }
 
-// opsFor finds how many iterations of fn take so long, and has warmed it up then.
-// What fn sets up before its loop is not counted: however long it takes, a sample
-// must have iterations enough.
+// opsFor finds how many iterations of fn take so long by the benchmark's clock,
+// and has warmed it up then. What it sets up before b.Loop is not in that: with
+// many sessions to open, a sample would have a single iteration. Where the clock
+// is stopped most of the time, a sample lasts ten times as long, and no longer.
 func opsFor(fn func(*testing.B), want time.Duration) (int, error) {
 	const most = 1_000_000_000
 	for n := 1; ; {
@@ -147,7 +163,7 @@ func opsFor(fn func(*testing.B), want time.Duration) (int, error) {
 			if err != nil {
 				return 0, err
 			}
-			if took = min(took, max(res.T, time.Nanosecond)); took < want/2 {
+			if took = min(took, max(res.T, res.took/10, time.Microsecond)); took < want/2 {
 				break
 			}
 		}

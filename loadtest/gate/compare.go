@@ -154,6 +154,9 @@ func (r *Report) pair(b, h *benchmark) (tests []*test) {
 		if i := rank(unit); i < len(metrics) {
 			t.Metric, t.row.Gated = metrics[i], true
 			t.Exact = t.Exact || r.exact(unit)
+			if t.MinEffect == 0 && !t.Exact {
+				t.MinEffect = r.Policy.MinEffect
+			}
 		}
 		t.row.Exact, t.row.MinEffect = t.Exact, t.MinEffect
 		t.row.Better = r.direction(unit, t.Better)
@@ -183,6 +186,8 @@ func (r *Report) pair(b, h *benchmark) (tests []*test) {
 			settle(Incomparable, "the results' configuration differs: %s", config)
 		case t.row.Better == 0:
 			settle(Incomparable, "whether more of %s is better or worse is not known: print a line \"Unit %[1]s better=lower\" with the results, or set Metric.Better", unit)
+		case t.row.Better == Higher && t.MinEffect >= 1:
+			settle(Incomparable, "more of %s is better, and it cannot become worse by 100 %% or more: a MinEffect of %v is never exceeded", unit, t.MinEffect)
 		default:
 			tests = append(tests, t)
 		}

@@ -115,6 +115,9 @@ func (t *test) decide(f finding, significant bool, alpha, first float64) {
 	row.P = f.p
 	if row.Base.Median == 0 || row.Head.Median == 0 {
 		// Some samples are 0: there is no ratio, but there is an order.
+		if t.tooFew(f, first, settle) {
+			return
+		}
 		switch up := row.Head.Median > row.Base.Median; {
 		case significant && up == (row.Better == Lower) && row.Head.Median != row.Base.Median:
 			settle(Worse, "it went from %v to %v, where there is no relative change", row.Base.Median, row.Head.Median)
@@ -133,25 +136,20 @@ func (t *test) decide(f finding, significant bool, alpha, first float64) {
 		row.RatioLo, row.RatioHi = min(math.Exp(f.change.lo), row.Ratio), max(math.Exp(f.change.hi), row.Ratio)
 	}
 	w := row.Better.worseBy(row.Ratio)
-	needed := row.MinEffect
 	bias := 0.0
 	if t.floor != nil {
 		row.Floor, bias = t.floor.at(len(t.base)), t.floor.bias()
-		needed = max(needed, row.Floor)
 	}
-	if p := smallest(f.sides, len(t.base), len(t.head)); p > first {
-		n := len(t.base)
-		for smallest(f.sides, n, n) > first {
-			n++
-		}
-		row.Need = n
-		settle(TooFew, "with %d and %d samples no difference has a p below %.2g, and %.2g is needed: take %d of each", len(t.base), len(t.head), p, first, n)
+	// Half as much is as far off as twice as much: a rate cannot fall by more than
+	// a share of 1, and the floor may be larger than that.
+	above := math.Abs(math.Log(row.Ratio)) > math.Log1p(row.Floor)
+	if t.tooFew(f, first, settle) {
 		return
 	}
 	switch {
-	case significant && w > needed:
+	case significant && above && w > row.MinEffect:
 		settle(Worse, "%s (p = %.2g), and more than %s are not allowed", worse(w), f.p, percent(row.MinEffect))
-	case significant && w < -needed:
+	case significant && above && w < -row.MinEffect:
 		settle(Better, "%s (p = %.2g)", worse(w), f.p)
 	case bias > row.MinEffect:
 		settle(Undecided, "not decidable here: the base differs from itself by %s, and the policy wants %s", percent(row.Floor), percent(row.MinEffect))
@@ -160,6 +158,21 @@ func (t *test) decide(f finding, significant bool, alpha, first float64) {
 	default:
 		t.undecided(f, w, alpha, first, settle)
 	}
+}
+
+// tooFew gives the verdict TooFew if there is no other.
+func (t *test) tooFew(f finding, first float64, settle func(Verdict, string, ...any)) bool {
+	p := smallest(f.sides, len(t.base), len(t.head))
+	if p <= first {
+		return false
+	}
+	n := len(t.base)
+	for smallest(f.sides, n, n) > first {
+		n++
+	}
+	t.row.Need = n
+	settle(TooFew, "with %d and %d samples no difference has a p below %.2g, and %.2g is needed: take %d of each", len(t.base), len(t.head), p, first, n)
+	return true
 }
 
 // undecided says what is missing.

@@ -35,9 +35,9 @@ type Policy struct {
 	// Budget is the time that AB may take, noise floor and warm-up included. It
 	// takes less if the answer is clear before. 0 means two minutes.
 	Budget time.Duration `json:"budget_ns,omitempty"`
-	// SampleTime is how long AB has each sample last, about; it finds the number
-	// of iterations for it, which is the same for all samples then. 0 means
-	// 200 ms. More short samples find more than few long ones, and high
+	// SampleTime is how long AB has each sample last, about, without what the
+	// benchmark does before b.Loop; it finds the number of iterations for it,
+	// which is the same for all samples then. 0 means 200 ms. More short samples find more than few long ones, and high
 	// percentiles want long ones.
 	SampleTime time.Duration `json:"sample_time_ns,omitempty"`
 	// Ops is the number of iterations of each of AB's samples. 0 means as
@@ -62,7 +62,7 @@ type Metric struct {
 	// one; for a metric that is Exact, any difference.
 	MinEffect float64 `json:"min_effect,omitempty"`
 	// Exact is for what can be counted and does not vary: errors, allocations,
-	// round trips. Any difference is a change then, and one sample is enough.
+	// round trips. So is a line "Unit … assume=exact" of the results. Any difference is a change then, and one sample is enough.
 	// If the base varies all the same, the metric is compared as if it
 	// were not exact, and the report says so; but where the base is 0 in all of its
 	// samples, one sample of the head that is not 0 is a change.
@@ -154,9 +154,6 @@ func (p Policy) withDefaults() (Policy, error) {
 		case slices.ContainsFunc(p.Metrics[:i], func(o Metric) bool { return tidy(o.Unit) == tidy(m.Unit) }):
 			complain("Metrics has %s twice", m.Unit)
 		}
-		if m.MinEffect == 0 && !m.Exact {
-			p.Metrics[i].MinEffect = p.MinEffect
-		}
 	}
 	return p, errors.Join(errs...)
 }
@@ -167,13 +164,7 @@ func (p Policy) metrics() (list []Metric, named bool) {
 	if p.Metrics != nil {
 		return p.Metrics, true
 	}
-	list = DefaultMetrics()
-	for i := range list {
-		if !list[i].Exact {
-			list[i].MinEffect = p.MinEffect
-		}
-	}
-	return list, false
+	return DefaultMetrics(), false
 }
 
 // tidy returns a unit as benchfmt has it: sec/op for ns/op.

@@ -138,6 +138,8 @@ func (b *benchmark) add(res *benchfmt.Result, config benchproc.Key) {
 			b.units = append(b.units, unit)
 		}
 		switch {
+		case res.Iters <= 0: // benchfmt takes it for a result
+			b.invalid[unit] = fmt.Sprintf("a result of %d iterations is no measurement", res.Iters)
 		case seen[unit]:
 			b.invalid[unit] = "the unit is there twice in one result"
 		case math.IsNaN(v.Value) || math.IsInf(v.Value, 0):

@@ -34,7 +34,8 @@ const (
 	// Incomparable: the configuration differs (another cpu, another goarch), the
 	// base is 0, or nobody has said which direction is better.
 	Incomparable Verdict = "incomparable"
-	// Invalid: NaN, infinite or negative values, or a unit twice in a line.
+	// Invalid: NaN, infinite or negative values, a unit twice in a line, or no
+	// iterations.
 	Invalid Verdict = "invalid"
 
 	// New is the verdict of a benchmark that only the head has. Not a failure.

@@ -56,7 +56,7 @@ func (s *sequence) run() *Report {
 			return s.failed(err)
 		}
 	}
-	due, alarmed := firstLook, false
+	due, alarms := firstLook, map[string]bool(nil)
 	for {
 		if err := s.pair(&s.pairs, armBase, armHead); err != nil {
 			return s.failed(err)
@@ -71,10 +71,16 @@ func (s *sequence) run() *Report {
 		due = max(due+1, int(math.Ceil(float64(due)*nextLook)))
 		rep := s.look()
 		worse, open := rep.tally()
+		confirmed := false
+		for unit := range worse {
+			confirmed = confirmed || alarms[unit]
+		}
 		switch {
-		case worse > 0 && (alarmed || over):
+		case confirmed:
 			return s.stopped(rep, "the head is worse, and more samples have confirmed it")
-		case worse == 0 && open == 0:
+		case len(worse) > 0 && over:
+			return s.stopped(rep, "the head is worse, and there was no time to confirm it")
+		case len(worse) == 0 && open == 0:
 			return s.stopped(rep, "all is decided")
 		case over:
 			if n >= mostPairs {
@@ -82,7 +88,7 @@ func (s *sequence) run() *Report {
 			}
 			return s.stopped(rep, "the time is up")
 		}
-		alarmed = worse > 0
+		alarms = worse
 	}
 }
 
@@ -148,13 +154,14 @@ func (s *sequence) failed(err error) *Report {
 	return s.stopped(rep, "a side has failed")
 }
 
-// tally counts the gated rows that are worse, and those that more samples may
-// decide.
-func (r *Report) tally() (worse, open int) {
+// tally returns the units of the rows that are worse, and how many there are that
+// more samples may decide.
+func (r *Report) tally() (worse map[string]bool, open int) {
+	worse = map[string]bool{}
 	for _, row := range r.Rows {
 		switch row.Verdict {
 		case Worse:
-			worse++
+			worse[row.Unit] = true
 		case Undecided, TooFew:
 			open++
 		}
