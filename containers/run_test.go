@@ -1,8 +1,11 @@
 package containers_test
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
+	"net/smtp"
+	"net/textproto"
 	"strings"
 	"testing"
 	"time"
@@ -121,6 +124,23 @@ func TestPostfixDiscards(t *testing.T) {
 		assert.NoError(c, err)
 		assert.Equal(c, messages, strings.Count(string(text), "status=sent"))
 	}, 30*time.Second, 100*time.Millisecond)
+}
+
+// TestPostfixHasNoSASL: the default of Debian's package is off, and so it stays.
+func TestPostfixHasNoSASL(t *testing.T) {
+	t.Parallel()
+	srv := containers.StartPostfix(t)
+	c, err := smtp.Dial(srv.Addr())
+	require.NoError(t, err)
+	defer c.Close()
+	require.NoError(t, c.StartTLS(&tls.Config{RootCAs: srv.RootCAs(), ServerName: "127.0.0.1"}))
+	ok, _ := c.Extension("PIPELINING")
+	assert.True(t, ok, "it was asked")
+	ok, _ = c.Extension("AUTH")
+	assert.False(t, ok)
+	var refused *textproto.Error
+	require.ErrorAs(t, c.Auth(smtp.PlainAuth("", "user", "password", "127.0.0.1")), &refused)
+	assert.Equal(t, 503, refused.Code)
 }
 
 func TestCertificateIsOfThisContainer(t *testing.T) {
