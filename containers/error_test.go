@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/client"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/testcontainers/testcontainers-go"
@@ -43,7 +46,7 @@ func TestBadInput(t *testing.T) {
 		return func(ctx context.Context) (*containers.Server, error) { return containers.RunBinary(ctx, pkg) }
 	}
 	empty := t.TempDir()
-	for _, tt := range []struct {
+	tests := []struct {
 		name string
 		run  func(context.Context) (*containers.Server, error)
 		is   error
@@ -92,21 +95,86 @@ func TestBadInput(t *testing.T) {
 		{"root that is not there", sink(containers.WithRootFile("/no/root.pem")), nil, []string{"/no/root.pem"}, "the path"},
 		{"root that is none", sink(containers.WithRootFile("/etc/passwd")), nil, []string{"/etc/passwd", "no certificate"}, "the path"},
 		{"user's option fails", sink(testcontainers.WithName("")), nil, []string{"smtp-sink", "name must be provided"}, "in testcontainers"},
+	}
+	t.Run("all", func(t *testing.T) {
+		for _, tt := range tests {
+			t.Run(tt.name, func(t *testing.T) {
+				t.Parallel()
+				srv, err := tt.run(t.Context())
+				testcontainers.CleanupContainer(t, srv)
+				require.Error(t, err, tt.why)
+				assert.Nil(t, srv)
+				var failure *containers.StartError
+				require.ErrorAs(t, err, &failure)
+				if tt.is != nil {
+					require.ErrorIs(t, err, tt.is)
+				}
+				for _, s := range tt.says {
+					assert.ErrorContains(t, err, s, tt.why)
+				}
+			})
+		}
+	})
+	assert.Empty(t, leftBehind())
+}
+
+// TestImportFails: Docker has said 200 by the time that something goes wrong, or
+// says nothing any more.
+func TestImportFails(t *testing.T) {
+	for _, tt := range []struct {
+		name, answer, says string
+	}{
+		{"no room", `{"status":"importing"}` + "\r\n" + `{"errorDetail":{"message":"no space left"},"error":"no space left"}` + "\r\n", "no space left"},
+		{"cut off", `{"status":`, "unexpected EOF"},
+		{"not Docker", "<html>", "invalid character"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			srv, err := tt.run(t.Context())
-			testcontainers.CleanupContainer(t, srv)
-			require.Error(t, err, tt.why)
-			assert.Nil(t, srv)
-			var failure *containers.StartError
-			require.ErrorAs(t, err, &failure)
-			if tt.is != nil {
-				require.ErrorIs(t, err, tt.is)
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body)
+				_, _ = io.WriteString(w, tt.answer)
+			}))
+			defer srv.Close()
+			_, err := containers.ImportProgram(t.Context(), strings.Replace(srv.URL, "http", "tcp", 1), []byte("program"))
+			require.ErrorContains(t, err, tt.says)
+		})
+	}
+}
+
+// TestCacheLost: what a build wanted to go on from was removed, along with the
+// image of another test. (Docker 20.10's own words.)
+func TestCacheLost(t *testing.T) {
+	lost := errors.New("build image: failed to get digest sha256:37c0b4f3: open /var/lib/docker/image/overlay2/imagedb/content/sha256/37c0b4f3: no such file or directory")
+	other := errors.New("build image: The command '/bin/sh -c exit 3' returned a non-zero code: 3")
+	for _, tt := range []struct {
+		name    string
+		errs    []error // one for each build
+		noCache []bool
+		want    error
+	}{
+		{"not lost", []error{nil}, []bool{false}, nil},
+		{"lost", []error{lost, nil}, []bool{false, true}, nil},
+		{"lost twice", []error{lost, lost}, []bool{false, true}, lost},
+		{"another error", []error{other}, []bool{false}, other},
+		{"another error then", []error{lost, other}, []bool{false, true}, other},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			df := testcontainers.FromDockerfile{
+				ContextArchive:       strings.NewReader("archive"),
+				BuildOptionsModifier: func(o *client.ImageBuildOptions) { o.PullParent = true },
 			}
-			for _, s := range tt.says {
-				assert.ErrorContains(t, err, s, tt.why)
-			}
-			assert.Empty(t, leftBehind(), tt.why)
+			var noCache []bool
+			_, err := containers.AgainWithoutCache(df, func(df testcontainers.FromDockerfile) (string, error) {
+				var o client.ImageBuildOptions
+				df.BuildOptionsModifier(&o)
+				assert.True(t, o.PullParent, "the user's option")
+				text, err := io.ReadAll(df.ContextArchive)
+				require.NoError(t, err)
+				assert.Equal(t, "archive", string(text))
+				noCache = append(noCache, o.NoCache)
+				return "image", tt.errs[len(noCache)-1]
+			})
+			assert.Equal(t, tt.want, err)
+			assert.Equal(t, tt.noCache, noCache)
 		})
 	}
 }
@@ -114,6 +182,7 @@ func TestBadInput(t *testing.T) {
 // TestWrongPort: where the server listens can be seen from this machine, and is
 // in the error.
 func TestWrongPort(t *testing.T) {
+	t.Parallel()
 	img := containers.StartSMTPSink(t).Image()
 	srv, err := containers.Run(t.Context(), img, containers.WithPort(26), containers.WithStartTimeout(2*time.Second))
 	testcontainers.CleanupContainer(t, srv)
@@ -141,6 +210,7 @@ func TestCancelled(t *testing.T) {
 // TestPortTakenMeanwhile: somebody takes the port between its choice and its
 // use. Another one is tried, with everything that the first had.
 func TestPortTakenMeanwhile(t *testing.T) {
+	t.Parallel()
 	needDocker(t)
 	tries := 0
 	hook := testcontainers.WithAdditionalLifecycleHooks(testcontainers.ContainerLifecycleHooks{

@@ -8,10 +8,41 @@ import (
 	"time"
 
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+	"github.com/testcontainers/testcontainers-go/log"
+	"github.com/testcontainers/testcontainers-go/wait"
 )
 
-// ProcessLabel marks the containers of this process.
+// ProcessLabel marks the containers of this process, and its images but for
+// those that are kept.
 var ProcessLabel = processLabel + "=" + processID
+
+// DialDocker returns the Docker that this package has found, and not whichever
+// another search would find.
+func DialDocker(ctx context.Context) (client.APIClient, error) {
+	d, err := dialDocker(ctx, log.NewNoopLogger())
+	if err != nil {
+		return nil, err
+	}
+	return d.api, nil
+}
+
+var RequireDocker = requireDocker
+
+// AwaitGreeting waits for the greeting of a server that is ready or not.
+func AwaitGreeting(ctx context.Context, target wait.StrategyTarget, timeout time.Duration) error {
+	return (&greeting{port: 25, timeout: timeout}).WaitUntilReady(ctx, target)
+}
+
+// ImportProgram makes an image of a program with the Docker at host.
+func ImportProgram(ctx context.Context, host string, program []byte) (string, error) {
+	api, err := client.New(client.WithHost(host), client.WithAPIVersion("1.44"))
+	if err != nil {
+		return "", err
+	}
+	defer api.Close()
+	return (&docker{api: api}).importProgram(ctx, program)
+}
 
 func (c SinkConfig) Flags() ([]string, error) { return c.flags() }
 
@@ -27,7 +58,9 @@ var (
 	FromStats   = fromStats
 	Listening   = listening
 	FindProxies = findProxies
-	ProcessCPU  = processCPU
+
+	AgainWithoutCache = againWithoutCache
+	ProcessCPU        = processCPU
 )
 
 type Tail = tail

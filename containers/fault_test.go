@@ -13,11 +13,13 @@ import (
 	"github.com/benchmail/benchmail/loadtest"
 )
 
-// faultTime is for how long a fault that has an end lasts: some times as long
-// as a reply may take, so that operations fail of it.
+// faultTime is for how long a fault that has an end lasts: longer than a reply
+// may take, so that operations fail of it. replyTime is long enough for each
+// reply of a server that is well, on a machine that others keep busy: one that
+// is late while the sessions are opened ends the run before it has begun.
 const (
-	faultTime = 2 * time.Second
-	replyTime = 500 * time.Millisecond
+	faultTime = 5 * time.Second
+	replyTime = 3 * time.Second
 )
 
 func hold() { <-time.After(faultTime) }
@@ -26,6 +28,7 @@ func hold() { <-time.After(faultTime) }
 // have to add up, and the server must have what was accepted, and no more than
 // that and what is in doubt.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name  string
 		fault func(context.Context, *containers.Server) error
@@ -56,6 +59,7 @@ func TestFaults(t *testing.T) {
 		}, false, nil, "replies are lost on the way"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			srv := containers.StartBinary(t, serverPkg, server()...)
 			d := srv.MustDialer(t)
 			res, err := runThrough(t, srv, d, tt.gone, tt.fault)
@@ -85,6 +89,7 @@ func TestFaults(t *testing.T) {
 
 // TestFaultsOfSMTPSink: its own count survives it, in the log.
 func TestFaultsOfSMTPSink(t *testing.T) {
+	t.Parallel()
 	srv := containers.StartSMTPSink(t, containers.WithSink(containers.SinkConfig{Count: true}))
 	res, _ := runThrough(t, srv, srv.MustDialer(t), true, func(ctx context.Context, srv *containers.Server) error { return srv.Kill(ctx) })
 	assert.Equal(t, res.Ops, res.Accepted+res.Refused+res.Failed+res.InDoubt)
@@ -100,8 +105,10 @@ func runThrough(t *testing.T, srv *containers.Server, d *loadtest.SMTP, gone boo
 	const before, after = 300, 300
 	var asked, left int64 = 0, after
 	happened := make(chan error, 1)
-	over := false
-	d.Timeouts = loadtest.Timeouts{Connect: replyTime, Greeting: replyTime, TLS: replyTime, Command: replyTime, Message: replyTime}
+	begun, over := false, false
+	// The other phases, those of opening a session, have the default: a session
+	// that is opened in the middle of a fault waits for its end.
+	d.Timeouts = loadtest.Timeouts{Command: replyTime, Message: replyTime}
 	// A run ends when no session could be opened for so long.
 	patience := time.Minute
 	if gone {
@@ -113,6 +120,7 @@ func runThrough(t *testing.T, srv *containers.Server, d *loadtest.SMTP, gone boo
 		Meter:     srv,
 		Continue: func() bool {
 			if asked++; asked == before {
+				begun = true
 				go func() { happened <- fault(t.Context(), srv) }()
 			}
 			if !over && asked > before {
@@ -129,18 +137,20 @@ func runThrough(t *testing.T, srv *containers.Server, d *loadtest.SMTP, gone boo
 			return left > 0
 		},
 	})
+	require.NotNil(t, res)
+	require.True(t, begun, "the run ended before the fault was begun: %v\n%v", err, res)
 	if !over {
 		// The run has ended while the server was away, which is an error of it;
 		// the fault's own end is waited for, as the test's end would be in its way.
 		assert.NoError(t, <-happened)
 		assert.True(t, gone || err != nil)
 	}
-	require.NotNil(t, res)
 	return res, err
 }
 
 // TestPostfixRestarts: its queue was on a tmpfs, and is gone.
 func TestPostfixRestarts(t *testing.T) {
+	t.Parallel()
 	srv := containers.StartPostfix(t)
 	d := srv.MustDialer(t)
 	for range 2 {
@@ -153,6 +163,7 @@ func TestPostfixRestarts(t *testing.T) {
 }
 
 func TestFaultsThatCannotBe(t *testing.T) {
+	t.Parallel()
 	srv := containers.StartSMTPSink(t, containers.WithHostNetwork())
 	require.ErrorContains(t, srv.Disconnect(t.Context()), "WithHostNetwork")
 	require.ErrorContains(t, srv.Reconnect(t.Context()), "Disconnect has not been called")

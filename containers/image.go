@@ -19,6 +19,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/google/uuid"
+	"github.com/moby/moby/client"
 	"github.com/testcontainers/testcontainers-go"
 )
 
@@ -60,13 +61,52 @@ func RunDockerfile(ctx context.Context, dir string, opts ...testcontainers.Conta
 
 // build builds an image and returns its name.
 func (d *docker) build(ctx context.Context, df testcontainers.FromDockerfile) (string, error) {
+	return againWithoutCache(df, func(df testcontainers.FromDockerfile) (string, error) { return d.buildOnce(ctx, df) })
+}
+
+// againWithoutCache has a build done once more if what it had found in Docker's
+// cache went while it was at it: without BuildKit the cache are the images that
+// other builds have made on their way, and who removes the result of such a
+// build, as we do, removes them with it. Two tests with one Dockerfile are
+// enough. The second try does without the cache, and has images of its own.
+func againWithoutCache(df testcontainers.FromDockerfile, build func(testcontainers.FromDockerfile) (string, error)) (string, error) {
+	img, err := build(df)
+	if err == nil || !isCacheLost(err) {
+		return img, err
+	}
+	if df.ContextArchive != nil {
+		if _, err := df.ContextArchive.Seek(0, io.SeekStart); err != nil {
+			return "", fmt.Errorf("the build's context cannot be read again: %w", err)
+		}
+	}
+	modify := df.BuildOptionsModifier
+	df.BuildOptionsModifier = func(o *client.ImageBuildOptions) {
+		if modify != nil {
+			modify(o)
+		}
+		o.NoCache = true
+	}
+	return build(df)
+}
+
+// isCacheLost goes by the text, as a build's error has nothing else.
+func isCacheLost(err error) bool {
+	text := strings.ToLower(err.Error())
+	return strings.Contains(text, "failed to get digest sha256:") || strings.Contains(text, "no such image: sha256:")
+}
+
+func (d *docker) buildOnce(ctx context.Context, df testcontainers.FromDockerfile) (string, error) {
 	var out tail
 	if df.BuildLogWriter == nil {
 		df.BuildLogWriter = &out
 	} else {
 		df.BuildLogWriter = io.MultiWriter(&out, df.BuildLogWriter)
 	}
-	img, err := d.provider.BuildImage(ctx, &testcontainers.ContainerRequest{FromDockerfile: df})
+	req := &testcontainers.ContainerRequest{FromDockerfile: df}
+	if !df.KeepImage {
+		req.Labels = map[string]string{processLabel: processID}
+	}
+	img, err := d.provider.BuildImage(ctx, req)
 	if err != nil {
 		if text := out.String(); text != "" {
 			return "", fmt.Errorf("%w\nthe end of the build's output:\n%s", err, text)
@@ -161,7 +201,7 @@ func contextOf(name string) (archive []byte, hash string, err error) {
 }
 
 type contextFile struct {
-	name    string
+	name    string // a folder's ends with a slash
 	mode    int64
 	content []byte
 }
@@ -170,7 +210,11 @@ func tarOf(files []contextFile) ([]byte, error) {
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
 	for _, f := range files {
-		if err := w.WriteHeader(&tar.Header{Name: f.name, Mode: f.mode, Size: int64(len(f.content)), Typeflag: tar.TypeReg}); err != nil {
+		header := &tar.Header{Name: f.name, Mode: f.mode, Size: int64(len(f.content)), Typeflag: tar.TypeReg}
+		if strings.HasSuffix(f.name, "/") {
+			header.Typeflag = tar.TypeDir
+		}
+		if err := w.WriteHeader(header); err != nil {
 			return nil, err
 		}
 		if _, err := w.Write(f.content); err != nil {

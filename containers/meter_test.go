@@ -14,6 +14,7 @@ import (
 )
 
 func TestMeter(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name    string
 		host    bool
@@ -24,6 +25,7 @@ func TestMeter(t *testing.T) {
 		{"host's network", true, nil, "nothing to warn of"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			opts := server()
 			if tt.host {
 				opts = append(opts, containers.WithHostNetwork())
@@ -69,9 +71,10 @@ func TestMeterAsksDocker(t *testing.T) {
 // TestMeterMeasuresTheTimedPart: what the server does before and after is not in
 // it.
 func TestMeterMeasuresTheTimedPart(t *testing.T) {
+	t.Parallel()
 	srv := containers.StartBinary(t, serverPkg, server()...)
 	work := func() {
-		_, err := loadtest.Run(t.Context(), srv.MustDialer(t), loadtest.Config{Sessions: 4, Ops: 400, OpsPerSession: 1})
+		_, err := loadtest.Run(t.Context(), srv.MustDialer(t), loadtest.Config{Sessions: 4, Ops: 100, OpsPerSession: 1})
 		require.NoError(t, err)
 	}
 	work()
@@ -88,13 +91,16 @@ func TestMeterMeasuresTheTimedPart(t *testing.T) {
 }
 
 func TestMeterWarns(t *testing.T) {
+	t.Parallel()
 	t.Run("CPU limit", func(t *testing.T) {
+		t.Parallel()
 		srv := containers.StartBinary(t, serverPkg, append(server(), containers.WithCPUs(0.05))...)
 		res, err := loadtest.Run(t.Context(), srv.MustDialer(t), loadtest.Config{Sessions: 4, Ops: 200, OpsPerSession: 2, Meter: srv})
 		require.NoError(t, err)
 		require.ErrorIs(t, errors.Join(res.Warnings...), containers.ErrThrottled)
 	})
 	t.Run("out of memory", func(t *testing.T) {
+		t.Parallel()
 		srv := containers.StartBinary(t, serverPkg, append(server("-mode", "eat"), containers.WithMemory(64<<20))...)
 		res, err := loadtest.Run(t.Context(), srv.MustDialer(t), loadtest.Config{Sessions: 2, Ops: 10, OpTimeout: 5 * time.Second, Meter: srv})
 		require.NotNil(t, res, "%v", err)
@@ -103,8 +109,9 @@ func TestMeterWarns(t *testing.T) {
 		require.ErrorIs(t, err, containers.ErrOOMKilled)
 	})
 	t.Run("server leaves", func(t *testing.T) {
+		t.Parallel()
 		srv := containers.StartBinary(t, serverPkg, server("-mode", "leave")...)
-		res, err := loadtest.Run(t.Context(), srv.MustDialer(t), loadtest.Config{Ops: 10, OpTimeout: time.Second, Meter: srv})
+		res, err := loadtest.Run(t.Context(), srv.MustDialer(t), loadtest.Config{Ops: 10, OpTimeout: 5 * time.Second, Meter: srv})
 		require.NotNil(t, res, "%v", err)
 		joined := errors.Join(res.Warnings...)
 		require.ErrorIs(t, joined, containers.ErrExited)
@@ -112,6 +119,7 @@ func TestMeterWarns(t *testing.T) {
 		require.NotErrorIs(t, joined, containers.ErrOOMKilled)
 	})
 	t.Run("container removed", func(t *testing.T) {
+		t.Parallel()
 		srv := containers.StartBinary(t, serverPkg, server()...)
 		end, err := srv.Begin(t.Context())
 		require.NoError(t, err)
@@ -121,6 +129,7 @@ func TestMeterWarns(t *testing.T) {
 		require.ErrorIs(t, errors.Join(u.Warnings...), containers.ErrExited)
 	})
 	t.Run("server gone before", func(t *testing.T) {
+		t.Parallel()
 		srv := containers.StartSMTPSink(t)
 		d := srv.MustDialer(t)
 		require.NoError(t, srv.Kill(t.Context()))
@@ -132,6 +141,7 @@ func TestMeterWarns(t *testing.T) {
 // TestBothReaders: the files of the control group and Docker's statistics are
 // two ways to one counter.
 func TestBothReaders(t *testing.T) {
+	t.Parallel()
 	srv := containers.StartPostfix(t)
 	r, err := srv.ReadBoth(t.Context())
 	require.NoError(t, err)
@@ -143,6 +153,7 @@ func TestBothReaders(t *testing.T) {
 }
 
 func TestHoldIdle(t *testing.T) {
+	t.Parallel()
 	srv := containers.StartPostfix(t)
 	const sessions = 120 // more than Postfix would have processes
 	grown, err := srv.HoldIdle(t.Context(), srv.MustDialer(t), sessions)

@@ -53,13 +53,15 @@ const (
 func (g *greeting) WaitUntilReady(ctx context.Context, target wait.StrategyTarget) error {
 	limited, cancel := context.WithTimeout(ctx, g.timeout)
 	defer cancel()
+	deadline, _ := limited.Deadline()
 	var (
-		last    error            // of the try before
+		last    error            // what there is to say of the tries
 		running *container.State // when it was last seen
 	)
 	for {
 		// The state before the try: a server that has greeted and ended is
 		// noticed by whoever uses it.
+		began := time.Now()
 		state, err := target.State(limited)
 		if err == nil && !state.Running {
 			return &notReadyError{exitError(state)}
@@ -70,8 +72,11 @@ func (g *greeting) WaitUntilReady(ctx context.Context, target wait.StrategyTarge
 				return nil
 			}
 		}
-		if limited.Err() == nil || last == nil {
-			last = err // the limit itself says less than what was before it
+		// A try that the limit has cut short says less than the one before it. By
+		// the clock, as a connection's deadline may come before limited is told.
+		cut := limited.Err() != nil || !time.Now().Before(deadline)
+		if !cut || last == nil || time.Since(began) > g.timeout/2 {
+			last = err
 		}
 		select {
 		case <-time.After(readyPoll):

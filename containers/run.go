@@ -73,7 +73,8 @@ type recipe struct {
 const startTries = 5
 
 // runLabel marks a container, so that it is found even if Docker's answer to
-// its creation never came; processLabel, all of one process.
+// its creation never came; processLabel, all containers of one process and the
+// images that go with them.
 const (
 	runLabel     = "benchmail.run"
 	processLabel = "benchmail.process"

@@ -1,9 +1,14 @@
 package containers_test
 
 import (
+	"crypto/tls"
+	"io"
 	"net"
+	"net/smtp"
+	"net/textproto"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/moby/moby/client"
 	"github.com/stretchr/testify/assert"
@@ -15,6 +20,7 @@ import (
 )
 
 func TestServers(t *testing.T) {
+	t.Parallel()
 	plain := containers.WithSecurity(loadtest.Plaintext)
 	implicit := containers.WithSecurity(loadtest.ImplicitTLS)
 	for _, tt := range []struct {
@@ -48,6 +54,7 @@ func TestServers(t *testing.T) {
 		}, "", "the usual case for other languages"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			srv := tt.start(t)
 			d := srv.MustDialer(t)
 			res, err := loadtest.Run(t.Context(), d, loadtest.Config{Sessions: 3, Ops: 60, OpsPerSession: 10})
@@ -86,6 +93,7 @@ func onLoopbackOnly(t *testing.T, addr string) {
 
 // TestImageExists is Run with an image that Docker has.
 func TestImageExists(t *testing.T) {
+	t.Parallel()
 	img := containers.StartSMTPSink(t).Image()
 	srv := containers.Start(t, img, containers.WithPort(2525), containers.WithSecurity(loadtest.Plaintext))
 	assert.Equal(t, img, srv.Image(), "built once and kept")
@@ -94,7 +102,49 @@ func TestImageExists(t *testing.T) {
 	assert.EqualValues(t, 10, res.Accepted)
 }
 
+// TestPostfixDiscards what it has accepted, whoever it is for, and its queue is
+// on a tmpfs.
+func TestPostfixDiscards(t *testing.T) {
+	t.Parallel()
+	srv := containers.StartPostfix(t)
+	info, err := srv.Inspect(t.Context())
+	require.NoError(t, err)
+	assert.Contains(t, info.HostConfig.Tmpfs, "/var/spool/postfix")
+	const messages = 20
+	res, err := loadtest.Run(t.Context(), srv.MustDialer(t), loadtest.Config{Sessions: 2, Ops: messages})
+	require.NoError(t, err)
+	require.EqualValues(t, messages, res.Accepted)
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		r, err := srv.Logs(t.Context())
+		if !assert.NoError(c, err) {
+			return
+		}
+		defer r.Close()
+		text, err := io.ReadAll(r)
+		assert.NoError(c, err)
+		assert.Equal(c, messages, strings.Count(string(text), "status=sent"))
+	}, 30*time.Second, 100*time.Millisecond)
+}
+
+// TestPostfixHasNoSASL: the default of Debian's package is off, and so it stays.
+func TestPostfixHasNoSASL(t *testing.T) {
+	t.Parallel()
+	srv := containers.StartPostfix(t)
+	c, err := smtp.Dial(srv.Addr())
+	require.NoError(t, err)
+	defer c.Close()
+	require.NoError(t, c.StartTLS(&tls.Config{RootCAs: srv.RootCAs(), ServerName: "127.0.0.1"}))
+	ok, _ := c.Extension("PIPELINING")
+	assert.True(t, ok, "it was asked")
+	ok, _ = c.Extension("AUTH")
+	assert.False(t, ok)
+	var refused *textproto.Error
+	require.ErrorAs(t, c.Auth(smtp.PlainAuth("", "user", "password", "127.0.0.1")), &refused)
+	assert.Equal(t, 503, refused.Code)
+}
+
 func TestCertificateIsOfThisContainer(t *testing.T) {
+	t.Parallel()
 	a := containers.StartBinary(t, serverPkg, server()...)
 	b := containers.StartBinary(t, serverPkg, server()...)
 	d := a.MustDialer(t)
@@ -104,6 +154,7 @@ func TestCertificateIsOfThisContainer(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
+	t.Parallel()
 	srv := containers.StartSMTPSink(t, containers.WithCPUs(0.5), containers.WithMemory(64<<20))
 	info, err := srv.Inspect(t.Context())
 	require.NoError(t, err)
@@ -114,6 +165,7 @@ func TestLimits(t *testing.T) {
 
 // TestUsersOptions: testcontainers' own options come last.
 func TestUsersOptions(t *testing.T) {
+	t.Parallel()
 	srv := containers.StartBinary(t, serverPkg, append(server(),
 		testcontainers.WithEnv(map[string]string{"KEY": "value"}),
 		testcontainers.WithFiles(testcontainers.ContainerFile{Reader: strings.NewReader("content"), ContainerFilePath: "/etc/file", FileMode: 0o600}),
@@ -129,6 +181,7 @@ func TestUsersOptions(t *testing.T) {
 // TestTerminate: the image of a program goes with its container, and ending
 // twice is no error.
 func TestTerminate(t *testing.T) {
+	t.Parallel()
 	c := needDocker(t)
 	srv, err := containers.RunBinary(t.Context(), serverPkg, server()...)
 	require.NoError(t, err)

@@ -64,6 +64,7 @@ func TestSinkFlags(t *testing.T) {
 // TestSinkTakesFlags: the real one takes what we make of a SinkConfig, and does
 // it.
 func TestSinkTakesFlags(t *testing.T) {
+	t.Parallel()
 	srv := containers.StartSMTPSink(t, containers.WithSink(containers.SinkConfig{
 		MaxSessions: 100, Backlog: 10, Count: true, No8BITMIME: true, NoAUTH: true, NoXCLIENT: true, NoXFORWARD: true, NoDSN: true,
 		HardReject: []string{"."}, HardRejectReply: "554 5.7.1 Not today", Hostname: "sink.test", Timeout: 10 * time.Second, Window: 65536,
@@ -78,6 +79,7 @@ func TestSinkTakesFlags(t *testing.T) {
 }
 
 func TestSinkCounts(t *testing.T) {
+	t.Parallel()
 	srv := containers.StartSMTPSink(t, containers.WithSink(containers.SinkConfig{Count: true}))
 	res, err := loadtest.Run(t.Context(), srv.MustDialer(t), loadtest.Config{Sessions: 5, Ops: 500, OpsPerSession: 7})
 	require.NoError(t, err)

@@ -161,6 +161,7 @@ func TestFailedTest(t *testing.T) {
 
 // TestTerminatedInTest: a test may end its server itself.
 func TestTerminatedInTest(t *testing.T) {
+	t.Parallel()
 	needDocker(t)
 	var f fakeTB
 	f.run(t, func(tb testing.TB) {

@@ -3,6 +3,7 @@ package gate
 import (
 	"flag"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -120,19 +121,20 @@ func measure(tb testing.TB, base, again, head func(*testing.B), p Policy) (*Repo
 			return failed(armBase, err), nil
 		}
 	}
-	var longest time.Duration
+	sample := time.Duration(math.MaxInt64)
 	for a, fn := range arms {
 		began := time.Now()
 		if _, err := runBenchmark(fn, ops); err != nil {
 			return failed(arm(a), err), nil
 		}
-		longest = max(longest, time.Since(began))
+		// The shortest: one that was held up must not end it all.
+		sample = min(sample, time.Since(began))
 	}
 	const least = 2 * (noisePairs + firstLook)
-	if took := least * longest; time.Since(start)+took > budget {
+	if took := least * sample; time.Since(start)+took > budget {
 		return nothing("the time would not do",
 			fmt.Sprintf("Policy.Budget of %v is too short: a sample of %d iterations takes %v, and at least %d are needed, which take %v: raise Budget, or lower SampleTime or Ops",
-				budget, ops, longest.Round(time.Microsecond), least, took.Round(time.Millisecond))), nil
+				budget, ops, sample.Round(time.Microsecond), least, took.Round(time.Millisecond))), nil
 	}
 
 	var journals [len(arms)]journal

@@ -220,7 +220,7 @@ func TestABBudget(t *testing.T) {
 			b.ReportMetric([]float64{100, 150, 90, 160, 120}[n.Add(1)%5], "ns/op")
 		}
 		p := perOp
-		p.Budget, p.FailUndecided = 300*time.Millisecond, true
+		p.Budget, p.FailUndecided = 2*time.Second, true
 		rep, tb := ab(t, noisy, noisy, p)
 		r := rep.Rows[0]
 		require.Equal(t, gate.Undecided, r.Verdict, r.Reason)

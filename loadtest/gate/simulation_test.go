@@ -103,6 +103,7 @@ func (m machine) compare(t *testing.T, p gate.Policy, n int, seed uint64) *gate.
 // share returns how often a verdict came in so many runs with different seeds, and
 // how many samples of each side they took on average.
 func share(t *testing.T, runs int, verdict gate.Verdict, run func(seed uint64) *gate.Report) (share, samples float64) {
+	hits := 0
 	for seed := range runs {
 		rep := run(uint64(seed))
 		hit := false
@@ -111,11 +112,11 @@ func share(t *testing.T, runs int, verdict gate.Verdict, run func(seed uint64) *
 		}
 		require.Empty(t, rep.Problems)
 		if hit {
-			share += 1 / float64(runs)
+			hits++
 		}
 		samples += float64(rep.Rows[0].Base.N) / float64(runs)
 	}
-	return share, samples
+	return float64(hits) / float64(runs), samples
 }
 
 // atMost is what a chance of p can bring in so many runs, but for one time in a

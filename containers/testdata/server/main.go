@@ -47,6 +47,11 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	if f, err := os.CreateTemp("", ""); err != nil {
+		log.Fatal(err) // RunBinary has promised it
+	} else {
+		f.Close()
+	}
 	srv := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &session{count: count}, nil }))
 	srv.Domain = "localhost"
 	srv.ReadTimeout = time.Minute
