@@ -93,7 +93,8 @@ func (d Direction) String() string {
 // for an operation, and the exact errors/op and allocs/op. CPU time is far
 // steadier on a machine with other work: the server's if it is measured, and
 // if it is not, cpu-ns/op, which AB measures itself: that of this process, which
-// is load and server together. Allocations are gated where the results have them,
+// is load and server together, or the load alone if the server is elsewhere (in a
+// container without a Config.Meter). Allocations are gated where the results have them,
 // which those of AB have with -benchmem.
 //
 // They are few on purpose, and percentiles are not among them: a p99 takes many
