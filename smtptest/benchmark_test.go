@@ -65,7 +65,7 @@ func parse(t *testing.T, output string) (results []*benchfmt.Result, units bench
 		}
 	}
 	require.NoError(t, r.Err())
-	assert.Equal(t, 11, metadata, "each unit's direction once")
+	assert.Equal(t, 12, metadata, "each unit's direction once")
 	require.NotEmpty(t, results)
 	for _, res := range results {
 		var config []string
@@ -82,6 +82,7 @@ func parse(t *testing.T, output string) (results []*benchfmt.Result, units bench
 // Metrics of Benchmark; ns/op and MB/s as benchfmt tidies them.
 var (
 	always   = []string{"sec/op", "B/s", "errors/op", "max-sec", "msgs/s", "p50-sec", "p90-sec", "p99-sec"}
+	alone    = []string{"cpu-sec/op"} // without a Meter
 	dial     = []string{"dial-p50-sec", "dial-p99-sec"}
 	metered  = []string{"server-cpu-sec/op", "server-peak-RSS-bytes"}
 	benchmem = []string{"B/op", "allocs/op"}
@@ -121,8 +122,9 @@ func TestBenchmarkOutput(t *testing.T) {
 			}()
 			results, units := parse(t, out)
 
+			plain := slices.Concat(always, alone)
 			want := map[string][]string{
-				"OK": always, "OKErrors": always, "OKCounts": always, "OKReport": always, "OKPaced": always,
+				"OK": plain, "OKErrors": plain, "OKCounts": plain, "OKReport": plain, "OKPaced": plain,
 				"OKAll/sessions=1": slices.Concat(always, dial, metered, benchmem),
 				"OKAll/sessions=8": slices.Concat(always, dial, metered, benchmem),
 			}
@@ -177,7 +179,7 @@ func TestBenchmarkOutput(t *testing.T) {
 		cmd.Stdout, cmd.Stderr = &stdout, &stderr
 		require.NoError(t, cmd.Run(), stderr.String())
 		assert.Empty(t, stderr.String(), "benchstat complains about syntax and units there")
-		for _, unit := range slices.Concat(always, dial, metered) {
+		for _, unit := range slices.Concat(always, alone, dial, metered) {
 			assert.Regexp(t, `│\s+`+regexp.QuoteMeta(unit)+`\s+│`, stdout.String(), "a table for each unit")
 		}
 		assert.NotContains(t, stdout.String(), "need >=", "the runs are compared as samples of the same benchmarks")
@@ -198,7 +200,7 @@ func TestBenchmarkQuickstart(t *testing.T) {
 		for _, v := range res.Values {
 			have = append(have, v.Unit)
 		}
-		assert.ElementsMatch(t, always, have)
+		assert.ElementsMatch(t, slices.Concat(always, alone), have)
 		errs, _ := res.Value("errors/op")
 		assert.Zero(t, errs)
 		assert.Equal(t, 200, res.Iters)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/benchmail/benchmail/internal/cputime"
 	"github.com/benchmail/benchmail/loadtest"
 )
 
@@ -23,6 +24,8 @@ import (
 //	errors/op               share of messages refused, failed or in doubt, from 0 to 1
 //	dial-p50-ns             from connect to ready, STARTTLS included; with Config.OpsPerSession,
 //	dial-p99-ns             as sessions are opened within the measured part then
+//	cpu-ns/op               CPU time of this process for an accepted message, the load engine's and
+//	                        that of a server in the same process; without Config.Meter, on Unix
 //	server-cpu-ns/op        CPU time of the server for an accepted message; with Config.Meter
 //	server-peak-RSS-bytes   largest resident memory of the server; with a Config.Meter that knows it
 //
@@ -71,6 +74,9 @@ func Report(b *testing.B, res *loadtest.Result) {
 		quantile(res.Dial, 0.50, "dial-p50-ns")
 		quantile(res.Dial, 0.99, "dial-p99-ns")
 	}
+	if res.Config.Meter == nil && cputime.Process() > 0 {
+		b.ReportMetric(ns(float64(res.CPU)/accepted), "cpu-ns/op")
+	}
 	if res.Usage != nil {
 		b.ReportMetric(ns(float64(res.Usage.CPU)/accepted), "server-cpu-ns/op")
 		if res.Usage.PeakRSS > 0 {
@@ -110,6 +116,7 @@ Unit max-ns better=lower
 Unit errors/op better=lower
 Unit dial-p50-ns better=lower
 Unit dial-p99-ns better=lower
+Unit cpu-ns/op better=lower
 Unit server-cpu-ns/op better=lower
 Unit server-peak-RSS-bytes better=lower
 Unit server-RSS-bytes/session better=lower

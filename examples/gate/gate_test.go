@@ -69,6 +69,23 @@ func TestSlower(t *testing.T) {
 	checkWorse(t, rec, rep, "sec/op")
 }
 
+// TestServerGoes has the server end in the middle of it all.
+func TestServerGoes(t *testing.T) {
+	base, head := startServer(t, 200), startServer(t, 200)
+	samples := 0
+	rec := newRecorder(t)
+	rep := gate.AB(rec, benchmark(base), func(b *testing.B) {
+		if samples++; samples == 8 {
+			head.Close()
+		}
+		benchmark(head)(b)
+	}, policy)
+	assert.True(t, rec.failed, "the gate has let it pass:\n%s", &rec.text)
+	assert.Contains(t, rec.text.String(), "head: sample 7: it has failed: ")
+	assert.Contains(t, rec.text.String(), "connection refused", "the reason is not lost")
+	assert.Equal(t, 6, rep.AB.Pairs, "what was found until then")
+}
+
 // checkWorse checks that the test has failed as a metric is worse.
 func checkWorse(t *testing.T, rec *recorder, rep *gate.Report, unit string) {
 	t.Helper()

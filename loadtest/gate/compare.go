@@ -15,7 +15,7 @@ import (
 // A time metric is worse if the Mann-Whitney test finds a difference, after
 // Holm's correction for the number of metrics and benchmarks, and if the median is
 // worse by more than the policy's minimum effect. It is the same if the test
-// finds, at Policy.Alpha, that it is not worse by that much. Otherwise it is
+// finds, at 5 %, that it is not worse by that much. Otherwise it is
 // undecided. No test knows what else has changed between the two runs: on a
 // machine with other work, use [AB] or have the runs take turns.
 //
@@ -73,7 +73,7 @@ func Compare(base, head io.Reader, p Policy) (*Report, error) {
 	if !common {
 		rep.Problems = append(rep.Problems, "base and head have no benchmark in common")
 	}
-	rep.judge(tests, p.Alpha, compared)
+	rep.judge(tests, level{p.Alpha, missAlpha}, compared)
 	rep.finish(before)
 	return rep, nil
 }

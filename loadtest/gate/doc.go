@@ -32,7 +32,7 @@
 //
 // On a machine with other work the same benchmark takes 20 % longer a minute later,
 // and a test that knows nothing of it calls that certain. AB takes samples
-// of a fifth of a second by turns, A B B A …, compares neighbours only, and finds out
+// of a twentieth of a second by turns, A B B A …, compares neighbours only, and finds out
 // first how much the base differs from itself. CPU time is steadier than time.
 //
 // What was found on two cores with other work, with a server that hashes so many

@@ -147,14 +147,7 @@ func TestFilesForBenchstat(t *testing.T) {
 	}
 	dir := t.TempDir()
 	require.NoError(t, sampled(t).WriteFiles(dir))
-	var stdout, stderr bytes.Buffer
-	// The version in go.mod.
-	cmd := exec.CommandContext(t.Context(), "go", "run", "golang.org/x/perf/cmd/benchstat",
-		filepath.Join(dir, "base.txt"), filepath.Join(dir, "head.txt"))
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	require.NoError(t, cmd.Run(), stderr.String())
-	assert.Empty(t, stderr.String())
-	out := stdout.String()
+	out := benchstat(t, dir)
 	assert.NotContains(t, out, "need >=", "all samples are of one benchmark")
 	for _, unit := range []string{"sec/op", "B/s", "msgs/s", "p50-sec", "errors/op"} {
 		assert.Regexp(t, `│\s+`+regexp.QuoteMeta(unit)+`\s+│`, out, "a table for each unit")
@@ -162,6 +155,36 @@ func TestFilesForBenchstat(t *testing.T) {
 	assert.NotContains(t, out, "p50-ns")
 	assert.Regexp(t, `Send/size=4k-2\s+74\.12µ ± 0%\s+81\.12µ ± 0%\s+\+9\.44% \(p=0\.002 n=6\)`, out)
 	assert.Regexp(t, `Send/size=4k-2\s+64.00µ ± \S+\s+64.00µ ± \S+\s+~ \(p=1\.000 n=6\)`, out, "and the one that is 0")
+}
+
+// TestFilesOfAB: those that AB writes itself.
+func TestFilesOfAB(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs go run")
+	}
+	p := perOp
+	p.Dir = t.TempDir()
+	metrics := map[string]float64{"ns/op": 100, "msgs/s": 1e7, "errors/op": 0, "p50-ns": 1}
+	rep, _ := ab(t, steady(metrics), steady(metrics), p)
+	require.Empty(t, rep.Failures())
+	out := benchstat(t, p.Dir)
+	for _, unit := range []string{"sec/op", "msgs/s", "p50-sec", "errors/op", "cpu-sec/op"} {
+		assert.Regexp(t, `│\s+`+regexp.QuoteMeta(unit)+`\s+│`, out, "a table for each unit")
+	}
+	assert.Equal(t, 5, strings.Count(out, "n=10"), "all samples, in each table:\n%s", out)
+}
+
+// benchstat compares base.txt and head.txt in a folder, with the version in
+// go.mod, and fails the test if it complains.
+func benchstat(t *testing.T, dir string) string {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), "go", "run", "golang.org/x/perf/cmd/benchstat",
+		filepath.Join(dir, "base.txt"), filepath.Join(dir, "head.txt"))
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	require.NoError(t, cmd.Run(), stderr.String())
+	assert.Empty(t, stderr.String())
+	return stdout.String()
 }
 
 func TestFilesErrors(t *testing.T) {

@@ -34,9 +34,20 @@ type finding struct {
 // A method is how samples are compared: compared, or paired.
 type method func(base, head []float64, better Direction, minEffect float64) finding
 
+// missAlpha is the chance to call a metric the same that is worse by just
+// the minimum effect. It is larger than that of a false alarm: what is worse by
+// twice as much is not missed.
+const missAlpha = 0.05
+
+// A level is how certain verdicts have to be.
+type level struct {
+	alarm float64 // of worse and better, for all metrics together
+	miss  float64 // of the same
+}
+
 // judge gives each test its verdict: exact ones by themselves, all others
-// together, as alpha is for them together.
-func (r *Report) judge(tests []*test, alpha float64, find method) {
+// together, as the level is for them together.
+func (r *Report) judge(tests []*test, at level, find method) {
 	var open []*test
 	for _, t := range tests {
 		if t.exactly() {
@@ -53,9 +64,9 @@ func (r *Report) judge(tests []*test, alpha float64, find method) {
 		findings[i] = find(t.base, t.head, t.row.Better, t.row.MinEffect)
 		ps[i] = findings[i].p
 	}
-	for i, significant := range holm(ps, alpha) {
+	for i, significant := range holm(ps, at.alarm) {
 		t := open[i]
-		t.decide(findings[i], significant, alpha, alpha/float64(len(open)))
+		t.decide(findings[i], significant, at.miss, at.alarm/float64(len(open)))
 		r.Rows[t.at] = t.row
 	}
 }
@@ -121,9 +132,10 @@ func (t *test) exactly() bool {
 	return settle(Same, "it was exactly %v and is exactly %v, which %s allow", minB, minH, percent(row.MinEffect))
 }
 
-// decide gives the verdict on what was found. alpha is that of tests which need
-// no correction for their number, first that of the most certain of all metrics.
-func (t *test) decide(f finding, significant bool, alpha, first float64) {
+// decide gives the verdict on what was found. The p of not being worse must not be
+// above miss; the p of a difference must not be above first, if it is the most
+// certain of all.
+func (t *test) decide(f finding, significant bool, miss, first float64) {
 	row := &t.row
 	prefix := row.Reason
 	settle := func(v Verdict, format string, args ...any) {
@@ -177,10 +189,10 @@ func (t *test) decide(f finding, significant bool, alpha, first float64) {
 		settle(Better, "%s (p = %.2g)", worse(w), f.p)
 	case bias > row.MinEffect:
 		settle(Undecided, "not decidable here: the base differs from itself by %s, and the policy wants %s", percent(row.Floor), percent(row.MinEffect))
-	case f.notWorse <= alpha && row.Floor <= row.MinEffect:
+	case f.notWorse <= miss && row.Floor <= row.MinEffect:
 		settle(Same, "not worse by more than %s (p = %.2g)", percent(row.MinEffect), f.notWorse)
 	default:
-		t.undecided(f, significant, w, alpha, first, settle)
+		t.undecided(f, significant, w, miss, first, settle)
 	}
 }
 
@@ -200,7 +212,7 @@ func (t *test) tooFew(f finding, first float64, settle func(Verdict, string, ...
 }
 
 // undecided says what is missing.
-func (t *test) undecided(f finding, significant bool, w, alpha, first float64, settle func(Verdict, string, ...any)) {
+func (t *test) undecided(f finding, significant bool, w, miss, first float64, settle func(Verdict, string, ...any)) {
 	row := &t.row
 	limit, change := math.Log(row.Better.limit(row.MinEffect)), math.Log(row.Ratio)
 	// Either it is what it seems to be and more samples show this, or it is not.
@@ -209,7 +221,7 @@ func (t *test) undecided(f finding, significant bool, w, alpha, first float64, s
 		row.Need = samplesFor(change, f.sd, first/2, f.sides)
 		visible = math.Abs(change)
 	} else {
-		row.Need = samplesFor(limit-change, f.sd, alpha, f.sides)
+		row.Need = samplesFor(limit-change, f.sd, miss, f.sides)
 	}
 	row.Need = max(row.Need, len(t.base)+1)
 	if t.floor != nil {
@@ -229,7 +241,7 @@ func (t *test) undecided(f finding, significant bool, w, alpha, first float64, s
 		is = fmt.Sprintf("it is %s (p = %.2g)", worse(w), f.p)
 	}
 	settle(Undecided, "%s, and that it is more than %s worse is not ruled out (p = %.2g, %.2g is needed): %s",
-		is, percent(row.MinEffect), f.notWorse, alpha, enough)
+		is, percent(row.MinEffect), f.notWorse, miss, enough)
 }
 
 // smallest returns the smallest p that a test can have.

@@ -13,7 +13,8 @@ type Verdict string
 const (
 	// Better: better by more than the minimum effect, and not by chance.
 	Better Verdict = "better"
-	// Same: not worse by more than the minimum effect, which the samples show.
+	// Same: not worse by more than the minimum effect, which the samples show: one
+	// that is just that much worse is called so in one of twenty cases at most.
 	Same Verdict = "same"
 	// Worse: worse by more than the minimum effect, and not by chance. A failure.
 	Worse Verdict = "worse"

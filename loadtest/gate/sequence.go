@@ -36,8 +36,8 @@ const (
 // A sequence takes samples by turns until it is clear what they say.
 //
 // Each look at the samples is one more chance of a false alarm. So the k-th look
-// has only 1/(k(k+1)) of alpha to spend, of which the sum over all looks, however
-// many there will be, is alpha.
+// has only 1/(k(k+1)) of each level to spend, of which the sum over all looks,
+// however many there will be, is the level.
 type sequence struct {
 	policy Policy
 	take   func(arm) (*benchfmt.Result, error)
@@ -123,6 +123,7 @@ func (s *sequence) look() *Report {
 	if err != nil {
 		panic(err) // it depends on nothing but constants
 	}
+	share := float64(s.looks * (s.looks + 1))
 	noise := floors(s.noise, s.pairs[0])
 	order, before := ix.benchmarks(rep.base)
 	_, after := ix.benchmarks(rep.head)
@@ -131,7 +132,7 @@ func (s *sequence) look() *Report {
 		for _, t := range tests {
 			t.floor = noise[t.row.Unit]
 		}
-		rep.judge(tests, s.policy.Alpha/float64(s.looks*(s.looks+1)), paired)
+		rep.judge(tests, level{s.policy.Alpha / share, missAlpha / share}, paired)
 	}
 	rep.finish(before)
 	rep.AB = &ABInfo{Pairs: len(s.pairs[0]), NoisePairs: len(s.noise[0]), Looks: s.looks}

@@ -172,7 +172,7 @@ func TestDoubledByChance(t *testing.T) {
 func TestUndecidedSentence(t *testing.T) {
 	r := rowOf(t, compare(t, bench("X", 10, 100.0, "ns/op"), bench("X", 10, 104.9, "ns/op"), gate.Policy{}), "X", "sec/op")
 	assert.Equal(t, gate.Undecided, r.Verdict)
-	assert.Regexp(t, `^it is 4\.9 % worse \(p = 1\.1e-05\), and that it is more than 5 % worse is not ruled out \(p = 0\.\d+, 0\.01 is needed\): about \d+ samples of each would do$`, r.Reason)
+	assert.Regexp(t, `^it is 4\.9 % worse \(p = 1\.1e-05\), and that it is more than 5 % worse is not ruled out \(p = 0\.\d+, 0\.05 is needed\): about \d+ samples of each would do$`, r.Reason)
 
 	noisy := func(v float64) string { return bench("X", 5, v, "ns/op") + bench("X", 5, 1.5*v, "ns/op") }
 	r = rowOf(t, compare(t, noisy(100), noisy(108), gate.Policy{}), "X", "sec/op")
