@@ -33,8 +33,8 @@ import (
 // b.Run. Each is called for every sample, through [testing.Benchmark], with the
 // same number of iterations (-benchtime is not regarded), and with b.N in place of
 // b.Loop twice, the first time with one iteration. What they set up before b.Loop
-// costs time and counts in cpu-ns/op, so servers are started before. Allocations
-// are those of the whole process, and are in the samples with -benchmem, or if
+// costs time, and is in cpu-ns/op if AB has to measure that, so servers are
+// started before. Allocations are those of the whole process, and are in the samples with -benchmem, or if
 // Policy.Metrics names them. tb must not be a *testing.B, in which
 // testing.Benchmark would wait for itself. One AB runs at a time; tests that run in
 // parallel with it disturb it.

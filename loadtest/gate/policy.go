@@ -63,7 +63,8 @@ type Metric struct {
 	// one; for a metric that is Exact, any difference.
 	MinEffect float64 `json:"min_effect,omitempty"`
 	// Exact is for what can be counted and does not vary: errors, allocations,
-	// round trips. So is a line "Unit … assume=exact" of the results. Any difference is a change then, and one sample is enough.
+	// round trips. A line "Unit … assume=exact" of the results says the same. Any
+	// difference is a change then, and one sample is enough.
 	// If it varies all the same, on either side, it is compared as if it were not
 	// exact, and the report says so; but what did not vary in the base and is off
 	// in each sample of the head has changed, and where the base is 0 in all of
@@ -91,9 +92,10 @@ func (d Direction) String() string {
 }
 
 // DefaultMetrics returns what is gated if a Policy does not say: time and CPU time
-// for an operation, and the exact errors/op and allocs/op. CPU time is far
-// steadier on a machine with other work: the server's if it is measured, and
-// if it is not, cpu-ns/op, which AB measures itself: that of this process, which
+// for an operation, and the exact errors/op and allocs/op. CPU time does not
+// depend on how much of the machine others leave: it is the server's if it is
+// measured, and if it is not, cpu-ns/op, which smtptest.Benchmark reports, and
+// which AB measures itself for other benchmarks: that of this process, which
 // is load and server together, or the load alone if the server is elsewhere (in a
 // container without a Config.Meter). Allocations are gated where the results have them,
 // which those of AB have with -benchmem.
