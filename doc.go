@@ -10,6 +10,8 @@
 //     up; and SMTP, its Dialer for SMTP and LMTP servers.
 //   - [github.com/benchmail/benchmail/containers] starts the server under test
 //     in a container and measures what it uses.
+//   - [github.com/benchmail/benchmail/loadtest/gate] fails a test when a change
+//     made a server slower, and says nothing when it was the machine.
 //
 // The benchmark of a mail server is this:
 //
