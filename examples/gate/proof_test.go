@@ -44,7 +44,7 @@ func TestProof(t *testing.T) {
 	if !proof {
 		kinds[1].compare, kinds[3].compare = inProcess(60), inContainers(160)
 		kinds = kinds[:4]
-		proofPolicy.Budget = time.Minute
+		proofPolicy.Budget, proofPolicy.MinEffect = time.Minute, 0.25
 	}
 	for i := range n {
 		for _, k := range kinds {
