@@ -31,9 +31,6 @@ func benchtime(ops int) error {
 	return flag.Set("test.benchtime", strconv.Itoa(ops)+"x")
 }
 
-// errSkipped says that the benchmark has skipped itself.
-var errSkipped = errors.New("it has skipped itself")
-
 // measured is a result with what was measured around it.
 type measured struct {
 	testing.BenchmarkResult
@@ -67,7 +64,7 @@ func runBenchmark(fn func(*testing.B), ops int) (res measured, err error) {
 	case last == nil:
 		return res, errors.New("testing.Benchmark has not run it")
 	case last.Skipped():
-		return res, fmt.Errorf("%w: %s", errSkipped, why(last))
+		return res, fmt.Errorf("it has skipped itself: %s", why(last))
 	case last.Failed():
 		return res, fmt.Errorf("it has failed: %s", why(last))
 	case !returned:
@@ -95,7 +92,7 @@ func why(b *testing.B) string {
 func logOf(b *testing.B) (text string) {
 	defer func() { _ = recover() }()
 	if f := reflect.ValueOf(b).Elem().FieldByName("output"); f.IsValid() {
-		text = strings.Join(strings.Fields(string(f.Bytes())), " ")
+		text = oneLine(string(f.Bytes()))
 	}
 	return text
 }
@@ -173,16 +170,14 @@ func result(name string, res measured, allocs bool) *benchfmt.Result {
 		add(float64(res.cpu)/float64(res.N), "cpu-ns/op")
 	}
 	if allocs {
-		bytes, ok := res.Extra["B/op"]
-		if !ok {
-			bytes = float64(res.MemBytes) / float64(res.N)
+		counted := func(measured float64, unit string) {
+			if v, ok := res.Extra[unit]; ok {
+				measured = v
+			}
+			add(measured, unit)
 		}
-		add(bytes, "B/op")
-		count, ok := res.Extra["allocs/op"]
-		if !ok {
-			count = math.Floor(float64(res.MemAllocs) / float64(res.N))
-		}
-		add(count, "allocs/op")
+		counted(float64(res.MemBytes)/float64(res.N), "B/op")
+		counted(math.Floor(float64(res.MemAllocs)/float64(res.N)), "allocs/op")
 	}
 	return out
 }

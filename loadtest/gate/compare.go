@@ -130,7 +130,7 @@ func differs(b, h *benchmark) string {
 // pair makes the rows of a benchmark that both sides have, and returns those that
 // have to be tested.
 func (r *Report) pair(b, h *benchmark) (tests []*test) {
-	metrics, _ := r.Policy.metrics()
+	metrics := r.Policy.metrics()
 	config := differs(b, h)
 	units := slices.Clone(b.units)
 	for _, u := range h.units {
@@ -223,7 +223,7 @@ func (r *Report) exact(unit string) bool {
 
 // finish adds what is wrong with the Report as a whole.
 func (r *Report) finish(before map[benchproc.Key]*benchmark) {
-	metrics, named := r.Policy.metrics()
+	metrics, named := r.Policy.metrics(), r.Policy.Metrics != nil
 	var units []string
 	for _, m := range metrics {
 		units = append(units, m.Unit)

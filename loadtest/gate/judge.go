@@ -109,11 +109,9 @@ func (t *test) exactly() bool {
 			if maxH < minB {
 				nearest = maxH
 			}
-			switch w := row.Better.worseBy(nearest / minB); {
-			case w > row.MinEffect:
-				return settle(Worse, "it was exactly %v and is %v to %v, %s or more", minB, minH, maxH, worse(w))
-			case w < -row.MinEffect:
-				return settle(Better, "it was exactly %v and is %v to %v, %s or more", minB, minH, maxH, worse(w))
+			w := row.Better.worseBy(nearest / minB)
+			if v := t.change(w); v != Same {
+				return settle(v, "it was exactly %v and is %v to %v, %s or more", minB, minH, maxH, worse(w))
 			}
 		}
 		row.Reason = fmt.Sprintf("not exact, as it varies (base %v to %v, head %v to %v): ", minB, maxB, minH, maxH)
@@ -123,13 +121,21 @@ func (t *test) exactly() bool {
 	}
 	row.RatioLo, row.RatioHi = row.Ratio, row.Ratio
 	w := row.Better.worseBy(minH / minB)
-	switch {
-	case w > row.MinEffect:
-		return settle(Worse, "it was exactly %v and is exactly %v, %s", minB, minH, worse(w))
-	case w < -row.MinEffect:
-		return settle(Better, "it was exactly %v and is exactly %v, %s", minB, minH, worse(w))
+	if v := t.change(w); v != Same {
+		return settle(v, "it was exactly %v and is exactly %v, %s", minB, minH, worse(w))
 	}
 	return settle(Same, "it was exactly %v and is exactly %v, which %s allow", minB, minH, percent(row.MinEffect))
+}
+
+// change is the verdict on a change that is certain.
+func (t *test) change(worseBy float64) Verdict {
+	switch {
+	case worseBy > t.row.MinEffect:
+		return Worse
+	case worseBy < -t.row.MinEffect:
+		return Better
+	}
+	return Same
 }
 
 // decide gives the verdict on what was found. The p of not being worse must not be
@@ -335,7 +341,7 @@ func spread(values []float64) float64 {
 }
 
 func sample(values []float64) *benchmath.Sample {
-	return benchmath.NewSample(slices.Clone(values), &benchmath.Thresholds{CompareAlpha: defaultAlpha})
+	return benchmath.NewSample(slices.Clone(values), &benchmath.DefaultThresholds)
 }
 
 // summary leaves out what is invalid.

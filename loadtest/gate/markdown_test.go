@@ -11,13 +11,6 @@ import (
 	"github.com/benchmail/benchmail/loadtest/gate"
 )
 
-func markdown(t *testing.T, r *gate.Report) string {
-	t.Helper()
-	var b strings.Builder
-	require.NoError(t, r.WriteMarkdown(&b))
-	return b.String()
-}
-
 func TestMarkdown(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

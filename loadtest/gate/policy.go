@@ -164,13 +164,12 @@ func (p Policy) withDefaults() (Policy, error) {
 	return p, errors.Join(errs...)
 }
 
-// metrics returns what is gated, by tidied unit, and whether it was asked for by
-// name.
-func (p Policy) metrics() (list []Metric, named bool) {
+// metrics returns what is gated.
+func (p Policy) metrics() []Metric {
 	if p.Metrics != nil {
-		return p.Metrics, true
+		return p.Metrics
 	}
-	return DefaultMetrics(), false
+	return DefaultMetrics()
 }
 
 // tidy returns a unit as benchfmt has it: sec/op for ns/op.

@@ -87,9 +87,8 @@ type benchmark struct {
 
 // An index finds benchmarks of both sides by the same keys.
 type index struct {
-	key     *benchproc.Projection // what tells benchmarks apart
-	config  *benchproc.Projection // all other configuration
-	ignored []string
+	key    *benchproc.Projection // what tells benchmarks apart
+	config *benchproc.Projection // all other configuration
 }
 
 func newIndex(ignore []string) (*index, error) {
@@ -107,7 +106,7 @@ func newIndex(ignore []string) (*index, error) {
 			return nil, fmt.Errorf("gate: Policy.IgnoreConfig has %q: a key such as \"commit\" is needed: %w", k, err)
 		}
 	}
-	return &index{key: key, config: parser.Residue(), ignored: ignore}, nil
+	return &index{key: key, config: parser.Residue()}, nil
 }
 
 // benchmarks groups the results of one side. The order is that of the results.

@@ -1,11 +1,26 @@
 package gate_test
 
 import (
+	"io"
 	"math"
+	"strings"
+	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/benchmail/benchmail/loadtest/gate"
 )
+
+func table(t *testing.T, r *gate.Report) string    { return written(t, r.WriteTable) }
+func markdown(t *testing.T, r *gate.Report) string { return written(t, r.WriteMarkdown) }
+
+func written(t *testing.T, write func(io.Writer) error) string {
+	t.Helper()
+	var b strings.Builder
+	require.NoError(t, write(&b))
+	return b.String()
+}
 
 // summary is of ten samples whose interval is 2 % to each side.
 func summary(median float64) gate.Summary {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"golang.org/x/perf/benchfmt"
+	"golang.org/x/perf/benchproc"
 )
 
 // An arm is what a sample is of.
@@ -124,8 +125,8 @@ func (s *sequence) look() *Report {
 		panic(err) // it depends on nothing but constants
 	}
 	share := float64(s.looks * (s.looks + 1))
-	noise := floors(s.noise, s.pairs[0])
 	order, before := ix.benchmarks(rep.base)
+	noise := floors(ix, s.noise, before)
 	_, after := ix.benchmarks(rep.head)
 	for _, key := range order {
 		tests := rep.pair(before[key], after[key])
@@ -185,15 +186,10 @@ type floor struct {
 // base before the comparison, and of the base's samples within it: each with the
 // next one, so that a moment of calm or of trouble at the beginning does not
 // decide what is noise.
-func floors(noise [2][]*benchfmt.Result, along []*benchfmt.Result) map[string]*floor {
-	ix, err := newIndex(nil)
-	if err != nil {
-		panic(err) // it depends on nothing but constants
-	}
+func floors(ix *index, noise [2][]*benchfmt.Result, along map[benchproc.Key]*benchmark) map[string]*floor {
 	out := map[string]*floor{}
 	order, base := ix.benchmarks(side{results: noise[0]})
 	_, again := ix.benchmarks(side{results: noise[1]})
-	_, later := ix.benchmarks(side{results: along})
 	for _, key := range order {
 		if again[key] == nil {
 			continue
@@ -205,7 +201,7 @@ func floors(noise [2][]*benchfmt.Result, along []*benchfmt.Result) map[string]*f
 			}
 			d := differences(values, others)
 			f := &floor{noise: hodgesLehmann(d, confidence), values: slices.Concat(values, others)}
-			if l := later[key]; l != nil && l.invalid[unit] == "" {
+			if l := along[key]; l != nil && l.invalid[unit] == "" {
 				v := logs(l.values[unit])
 				for i := 0; i+1 < len(v); i += 2 {
 					d = append(d, v[i]-v[i+1])

@@ -13,13 +13,6 @@ import (
 	"github.com/benchmail/benchmail/loadtest/gate"
 )
 
-func table(t *testing.T, r *gate.Report) string {
-	t.Helper()
-	var b strings.Builder
-	require.NoError(t, r.WriteTable(&b))
-	return b.String()
-}
-
 func TestTable(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
